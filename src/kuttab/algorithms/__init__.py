@@ -1,0 +1,1 @@
+"""Search algorithms and early-stopping rules: pure functions of (space, settings, seed, history)."""

@@ -1,0 +1,1 @@
+"""Early-stopping rules, one a file."""

@@ -1,0 +1,1 @@
+"""HTTP in the dialect of Kubernetes, over any client."""

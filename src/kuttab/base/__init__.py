@@ -1,0 +1,1 @@
+"""Words used everywhere: errors, clock, identifiers, logging. Imports nothing of ours."""

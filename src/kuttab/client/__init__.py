@@ -1,0 +1,1 @@
+"""Implementations of the objects port, and the cache over it."""

@@ -1,0 +1,1 @@
+"""Reads metrics out of a running trial."""

@@ -1,0 +1,1 @@
+"""Experiment, suggestion and trial controllers: gather, decide, act."""

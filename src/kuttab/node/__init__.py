@@ -1,0 +1,1 @@
+"""One machine as a node: jobs as local processes."""

@@ -1,0 +1,1 @@
+"""Metric rows in a SQL database or in memory."""

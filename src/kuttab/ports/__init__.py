@@ -1,0 +1,1 @@
+"""Every door to the world, as a protocol. Nothing here does anything."""

@@ -1,0 +1,1 @@
+"""The gRPC edge: contract, conversion, servers, clients."""

@@ -1,0 +1,1 @@
+"""Decisions: pure, synchronous, no clock but the one passed in."""

@@ -1,0 +1,1 @@
+"""The control machine: queue, sources, workers. Knows no kind."""

@@ -1,0 +1,1 @@
+"""The embedded object store: SQLite with the rules of Kubernetes."""

@@ -1,0 +1,1 @@
+"""Shipped contract suites and builders, for our tests and for plug-in authors."""
