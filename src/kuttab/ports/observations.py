@@ -6,6 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from kuttab.api.metrics import Aggregate, Row
+
+__all__ = ["Aggregate", "Observations", "Position", "Row", "Summary", "TrialKey"]
+
 
 @dataclass(frozen=True, slots=True)
 class TrialKey:
@@ -17,33 +21,20 @@ class TrialKey:
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
-    """One measured value. ``time`` is RFC3339 with up to nanoseconds or empty; order is by ``(source, seq)``, never by time."""
-
-    metric: str
-    value: str
-    time: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Aggregate:
-    """A metric's series in short: ``min`` and ``max`` over finite values in their own spelling, ``latest`` any text.
-
-    Empty text means that there is no such value.
-    """
-
-    min: str = ""
-    max: str = ""
-    latest: str = ""
-    count: int = 0
-
-
-@dataclass(frozen=True, slots=True)
 class Summary:
     """All aggregates of a trial; ``complete`` when a source has put its final marker and every row it counted is stored."""
 
     metrics: Mapping[str, Aggregate]
     complete: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """``next_seq`` is one past the highest row stored; ``finished`` when the final marker is there; ``rows`` end the series."""
+
+    next_seq: int = 0
+    finished: bool = False
+    rows: Sequence[Row] = ()
 
 
 class Observations(Protocol):
@@ -53,12 +44,20 @@ class Observations(Protocol):
         """Store rows ``first_seq ..`` of a source; rows already there are left alone, so any retry is safe."""
         ...
 
+    async def position(self, trial: TrialKey, source: str, last: int = 0) -> Position:
+        """Where a source stands, with its last ``last`` rows: what a reader that starts again needs to go on."""
+        ...
+
     async def finish(self, trial: TrialKey, source: str, count: int) -> None:
         """Put the final marker of a source: it has reported ``count`` rows and will report no more."""
         ...
 
     async def fence(self, trial: TrialKey, source: str) -> None:
         """From now on rows of other sources do not count: ``source`` is the attempt that is alive."""
+        ...
+
+    async def complete(self, trial: TrialKey, source: str, first_seq: int, rows: Sequence[Row]) -> Summary:
+        """:meth:`fence`, :meth:`report` of the source's last rows, :meth:`finish` and :meth:`summarize` as one step."""
         ...
 
     async def summarize(self, trial: TrialKey) -> Summary:
