@@ -1,17 +1,12 @@
-"""One parameter of a search space and its map to the unit interval.
-
-Every algorithm samples and searches in the unit interval; this file alone knows what a value's distribution, step or list
-means there, so that all algorithms agree. ``u`` is the value's cumulative probability: a uniform ``u`` gives the declared
-distribution. Values on a grid (int, or double with a step) own the cell around them: its mass is the probability of the
-continuous distribution between the midpoints to its neighbours, and the end cells reach half a step beyond the bounds, as
-rounding would have it. ``normal`` has mean (min+max)/2 and standard deviation (max-min)/6, ``logNormal`` the same on the
-logarithms. Bounds are hard: the tails beyond them (0.27 %) are cut off.
+"""One parameter of a search space: its values, their text, and its grid.
 
 A *code* is a value as a float: the number itself for double and int, the index in the list for discrete and categorical.
 """
 
 from __future__ import annotations
 
+import decimal
+import functools
 import math
 import re
 from dataclasses import dataclass
@@ -19,7 +14,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import special
 
 from kuttab.api import space as api
 
@@ -72,7 +66,7 @@ class Parameter:
         """Whether the distribution is a normal one."""
         return self.distribution in (api.Distribution.NORMAL, api.Distribution.LOG_NORMAL)
 
-    @property
+    @functools.cached_property
     def count(self) -> int | None:
         """How many values there are; None when they are uncountably many."""
         if self.low == self.high:
@@ -81,7 +75,7 @@ class Parameter:
             return None
         return math.floor((self.high - self.low) / self.step + _GRID_SLACK) + 1
 
-    @property
+    @functools.cached_property
     def top(self) -> float:
         """The greatest code that can occur: the last grid point, which may lie below ``high``."""
         count = self.count
@@ -89,67 +83,19 @@ class Parameter:
 
     def at(self, index: int) -> float:
         """The code of the grid point number ``index``, from 0."""
-        return min(self.low + index * self.step, self.high)
+        code = self.low + index * self.step
+        if self.scale:
+            code = round(code * self.scale) / self.scale
+        return min(code, self.high)
 
-    # The map between codes and the unit interval, for arrays.
-
-    def encode(self, codes: Floats) -> Floats:
-        """Codes to unit values; a grid value maps to the middle of its cell's mass. What lies outside is clipped."""
-        if self.low == self.high:
-            return np.full(codes.shape, 0.5)
-        inside = np.clip(codes, self.low, self.top)
+    @functools.cached_property
+    def scale(self) -> float:
+        """The power of ten on which every grid point is whole, so that 0.1 + 2 * 0.1 is 0.3; 0 when there is none."""
         if not self.step:
-            return np.asarray(self._mass(inside))
-        half = self.step / 2
-        lower = self._mass(np.maximum(inside - half, self._edges[0]))
-        return np.asarray((lower + self._mass(inside + half)) / 2)
-
-    def decode(self, units: Floats) -> Floats:
-        """Unit values to codes, on the grid and inside the bounds."""
-        if self.low == self.high:
-            return np.full(units.shape, self.low)
-        raw = self._quantile(np.clip(units, 0.0, 1.0))
-        if not self.step:
-            return np.clip(raw, self.low, self.high)
-        count = self.count or 1
-        index = np.clip(np.floor((raw - self.low) / self.step + 0.5), 0, count - 1)
-        return np.minimum(self.low + index * self.step, self.high)
-
-    @property
-    def _edges(self) -> tuple[float, float]:
-        """Where the continuous distribution under the grid begins and ends."""
-        if not self.step:
-            return self.low, self.high
-        half = self.step / 2
-        lowest = max(self.low - half, self.low / 2) if self.log else self.low - half
-        return lowest, self.top + half
-
-    def _centre(self) -> tuple[float, float]:
-        """Mean and standard deviation of the bell, on the logarithms where the distribution lives there."""
-        low, high = (math.log(self.low), math.log(self.high)) if self.log else (self.low, self.high)
-        return (low + high) / 2, (high - low) / 6
-
-    def _mass(self, x: Floats) -> Floats:
-        low, high = self._edges
-        if self.log:
-            x, low, high = np.log(x), math.log(low), math.log(high)
-        if self.bell:
-            mean, deviation = self._centre()
-            x = special.ndtr((x - mean) / deviation)
-            low, high = special.ndtr((low - mean) / deviation), special.ndtr((high - mean) / deviation)
-        return np.asarray((x - low) / (high - low))
-
-    def _quantile(self, u: Floats) -> Floats:
-        low, high = self._edges
-        if self.log:
-            low, high = math.log(low), math.log(high)
-        if self.bell:
-            mean, deviation = self._centre()
-            low, high = special.ndtr((low - mean) / deviation), special.ndtr((high - mean) / deviation)
-            x = mean + deviation * special.ndtri(low + u * (high - low))
-        else:
-            x = low + u * (high - low)
-        return np.asarray(np.exp(x) if self.log else x)
+            return 0.0
+        digits = max(_decimals(self.low), _decimals(self.step))
+        scale = 10.0**digits
+        return scale if digits <= 15 and max(abs(self.low), abs(self.high)) * scale < 2**53 else 0.0
 
     # Typed values and text.
 
@@ -209,6 +155,12 @@ class Parameter:
                 pass
         shown = ", ".join(self.choices[:8]) + (", ..." if len(self.choices) > 8 else "")
         raise ValueError(f"{text!r} is not in the list [{shown}]")
+
+
+def _decimals(number: float) -> int:
+    """Digits after the point in the shortest decimal spelling."""
+    exponent = decimal.Decimal(repr(number)).normalize().as_tuple().exponent
+    return max(0, -exponent) if isinstance(exponent, int) else 0
 
 
 def _integer(value: Any) -> int:

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from kuttab.algorithms import codec
 from kuttab.algorithms.parameters import WIDEST_INT, Floats, Parameter, Value
 from kuttab.api import space as api
 from kuttab.base import errors
@@ -63,18 +64,16 @@ class Space:
     # Rows of codes and of unit values.
 
     def encode(self, codes: Floats) -> Floats:
-        """Codes (n, d) to unit values (n, d)."""
-        out = np.empty(codes.shape)
-        for j, parameter in enumerate(self.parameters):
-            out[:, j] = parameter.encode(codes[:, j])
-        return out
+        """Codes (n, d) to unit values (n, d): a grid value maps to the middle of its cell's mass; what lies outside is clipped."""
+        return self._codec.encode(codes)
 
     def decode(self, units: Floats) -> Floats:
         """Unit values (n, d) to codes (n, d): snapped to grids and lists, clipped to the bounds."""
-        out = np.empty(units.shape)
-        for j, parameter in enumerate(self.parameters):
-            out[:, j] = parameter.decode(units[:, j])
-        return np.asarray(out + 0.0)  # turns -0.0 into 0.0, so that equal points have equal bytes
+        return self._codec.decode(units)
+
+    @cached_property
+    def _codec(self) -> codec.Codec:
+        return codec.Codec(self.parameters)
 
     def snap(self, units: Floats) -> Floats:
         """Unit values moved to the middle of the cell they fall in."""
