@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import enum
 import math
+import types
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-
-from kuttab.api.experiment import Metric
+from typing import NamedTuple
 
 
 class TrialState(enum.StrEnum):
@@ -26,6 +27,18 @@ class TrialState(enum.StrEnum):
         return self not in (TrialState.PENDING, TrialState.RUNNING)
 
 
+class MetricValues(NamedTuple):
+    """A metric of an observation, as text in the program's own spelling; ``unavailable`` when there is none."""
+
+    name: str
+    latest: str = ""
+    max: str = ""
+    min: str = ""
+
+
+NO_LABELS: Mapping[str, str] = types.MappingProxyType({})
+
+
 @dataclass(frozen=True, slots=True)
 class TrialRecord:
     """A trial in short.
@@ -43,11 +56,11 @@ class TrialRecord:
     names: tuple[str, ...] = ()
     values: tuple[str, ...] = ()
     objective: float | None = None
-    metrics: tuple[Metric, ...] = ()
+    metrics: tuple[MetricValues, ...] = ()
     reason: str = ""
     start_time: str = ""
     completion_time: str = ""
-    labels: dict[str, str] = field(default_factory=dict)
+    labels: Mapping[str, str] = field(default_factory=lambda: NO_LABELS)
 
     @property
     def assignments(self) -> dict[str, str]:

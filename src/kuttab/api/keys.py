@@ -16,8 +16,8 @@ RESERVED_LABEL_DOMAINS = ("katib.kubeflow.org", "kuttab.org")  # users may not s
 
 # Ours.
 ANNOTATION_SLOT = "kuttab.org/slot"  # number of the slot a trial fills, from 0
-ANNOTATION_TEMPLATE_DIGEST = "kuttab.org/template-digest"  # digest of the ConfigMap template an experiment started with
-ANNOTATION_WORKLOAD_UID = "kuttab.org/workload-uid"  # uid of the workload a trial created: seen once, never run again
+ANNOTATION_TEMPLATE = "kuttab.org/template"  # the ConfigMap template an experiment started with: it stays for the whole run
+ANNOTATION_EARLY_STOPPED = "kuttab.org/early-stopped"  # on a workload: the metric whose rule ended it early
 
 # Finalizers.
 FINALIZER_EXPERIMENT = "update-prometheus-metrics"  # holds a deleted experiment until its counters are updated
@@ -35,6 +35,7 @@ METRICS_UNAVAILABLE = "MetricsUnavailable"
 DEPLOYMENT_READY = "DeploymentReady"
 QUEUED = "Queued"  # ours: the trial waits for quota
 SUSPENDED = "Suspended"  # ours: the experiment is paused by spec.suspend
+TEMPLATE_CHANGED = "TemplateChanged"  # ours: the ConfigMap of the template changed since the experiment started
 
 # Reasons of experiment conditions.
 EXPERIMENT_CREATED = "ExperimentCreated"
