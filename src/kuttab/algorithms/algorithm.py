@@ -15,6 +15,8 @@ The contract for authors
 * ``history`` holds every trial, pending ones too; do not change it. Within a batch, treat the points you have just proposed
   as pending. Never propose a seen point while unseen ones are left: :mod:`kuttab.algorithms.distinct` does the bookkeeping.
 * A failed trial is knowledge (``history.infeasible``), and NaN never reaches ``history.finished``.
+* An algorithm for several objectives sets ``objectives`` and takes its settings class from
+  :class:`kuttab.algorithms.settings.ObjectivesSettings`; ``problem.directions`` then has one entry per objective.
 * Register the class under the entry point group ``kuttab.algorithms`` and run :mod:`kuttab.testing.algorithms` on it.
 """
 
@@ -88,6 +90,9 @@ class Algorithm:
 
     objectives: ClassVar[int] = 1
     """How many objectives it can take."""
+
+    text_names: ClassVar[tuple[str, ...]] = ()
+    """Names of the assignments it makes that are no parameters of the space (architecture search)."""
 
     repeats: ClassVar[bool] = False
     """Whether proposing a seen point is part of the method (rungs, populations, architecture search)."""

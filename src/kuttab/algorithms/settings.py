@@ -219,6 +219,28 @@ class Settings:
         return [f"setting {key} is an old name; write {spelled[key]}" for key in given if key in spelled]
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ObjectivesSettings(Settings):
+    """Settings of an algorithm for several objectives."""
+
+    additional_objectives: str | None = text(
+        None,
+        "Further objectives out of additionalMetricNames with their directions, such as latency:minimize,recall:maximize.",
+    )
+
+    def directions(self) -> list[tuple[str, int]]:
+        """Metric and direction (1 to minimise, -1 to maximise) of each further objective; raises ValueError."""
+        out = []
+        for part in (self.additional_objectives or "").split(","):
+            if not part.strip():
+                continue
+            metric, _, direction = part.strip().rpartition(":")
+            if direction not in ("minimize", "maximize") or not metric:
+                raise ValueError(f"{part.strip()!r} must be a metric and its direction, such as latency:minimize")
+            out.append((metric, 1 if direction == "minimize" else -1))
+        return out
+
+
 def _unknown(key: str, rules: Mapping[str, Rule], path: str) -> errors.Problem:
     near = difflib.get_close_matches(key, rules, n=1)
     hint = f"did you mean {near[0]}?" if near else "known settings: " + ", ".join(rules)
