@@ -8,6 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from kuttab.admission import yaml
+from kuttab.base import errors
+
 DEFAULT_DATA = ".kuttab"
 ENV_DATA = "KUTTAB_HOME"
 
@@ -43,3 +46,20 @@ class Settings:
 def data_folder(given: str | os.PathLike[str] | None = None) -> Path:
     """The data folder: as given, else ``KUTTAB_HOME``, else ``./.kuttab``."""
     return Path(given or os.environ.get(ENV_DATA) or DEFAULT_DATA).expanduser().absolute()
+
+
+def read_images(file: Path | None, data: Path) -> dict[str, Any]:
+    """The images setting: a YAML map of image name or pattern to its stand-in. Raises BadInputError with the file's name."""
+    source = file or data / "images.yaml"
+    if file is None and not source.is_file():
+        return {}
+    try:
+        documents = yaml.load(source.read_bytes(), str(source))
+    except OSError as problem:
+        raise errors.BadInputError(f"{source}: cannot be read: {problem.strerror}") from problem
+    if len(documents) != 1 or not isinstance(documents[0].value, dict):
+        raise errors.BadInputError(f"{source}: must be one map of image name to {{root: FOLDER, python: PROGRAM, ...}}")
+    found = documents[0].value.get("images", documents[0].value)
+    if not isinstance(found, dict):
+        raise errors.BadInputError(f"{source}: images must be a map of image name to settings")
+    return dict(found)
