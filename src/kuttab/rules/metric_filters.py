@@ -18,9 +18,9 @@ DEFAULT: Final = r"([\w|-]+)\s*=\s*([+-]?\d*(\.\d+)?([Ee][+-]?\d+)?)"
 """The filter that Katib applies when none is given. Ours reads the same pairs, and ``nan`` and ``inf`` as what they are."""
 
 LONGEST_PATTERN: Final = 1000  # characters
-LONGEST_FILTERED_LINE: Final = 1 << 16  # bytes; a longer line is left out by users' patterns
-_MEMORY: Final = 1 << 17  # bytes for one pattern's program and automaton
-_SCAN_BUDGET: Final = 1 << 24  # bytes that may be searched for one line and pattern
+LONGEST_FILTERED_LINE: Final = 1 << 14  # bytes; a longer line is left out by users' patterns
+_MEMORY: Final = 1 << 15  # bytes for one pattern's program and automaton
+_SCAN_BUDGET: Final = 1 << 19  # bytes that may be searched for one line and pattern
 
 _NAME_CHARACTERS: Final = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_|-")
 _NUMBER_CHARACTERS: Final = b"0123456789+-.eE"
@@ -67,7 +67,7 @@ def check(pattern: str) -> str:
         return f"is no RE2 pattern: {reason.decode(errors='replace') if isinstance(reason, bytes) else reason}"
     except UnicodeEncodeError:
         return "is no valid text"
-    if compiled.groups < 2 and not {"name", "value"} <= set(compiled.groupindex):
+    if compiled.groups < 2 and not {"name", "value"} <= _named(compiled).keys():
         return "needs two groups: the first holds the metric's name, the second its value"
     return ""
 
@@ -79,14 +79,21 @@ def _compile(pattern: str) -> Any:
     return re2.compile(pattern.encode(), options)
 
 
+def _named(compiled: Any) -> dict[str, int]:
+    """Numbers of the groups called ``name`` and ``value``."""
+    return {key.decode(): number for key, number in compiled.groupindex.items() if key in (b"name", b"value")}
+
+
 class PatternFilter:
     """A user's pattern: groups 1 and 2, or the groups called ``name`` and ``value``."""
 
     def __init__(self, pattern: str, metrics: Sequence[str]) -> None:
         self._metrics = frozenset(metrics)
         self._regex = _compile(pattern)
-        named: dict[str, int] = dict(self._regex.groupindex)
-        self._name, self._value = (named["name"], named["value"]) if {"name", "value"} <= set(named) else (1, 2)
+        named = _named(self._regex)
+        self._name, self._value = named.get("name", 1), named.get("value", 2)
+        if len(named) < 2:
+            self._name, self._value = 1, 2
 
     def pairs(self, line: bytes) -> tuple[Pairs, int]:
         """Every match until the search budget of the line is used up; the rest of the line counts as one value given up."""
