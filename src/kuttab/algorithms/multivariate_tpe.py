@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-from kuttab.algorithms import tpe
+import dataclasses
+
+from kuttab.algorithms import settings, tpe
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class MultivariateTpeSettings(tpe.TpeSettings):
+    """Settings of ``multivariate-tpe``."""
+
+    prior_weight: float = settings.real(0.5, "Weight of the uniform prior, in trials.", above=0)
 
 
 class MultivariateTpe(tpe.Tpe):
@@ -10,4 +19,5 @@ class MultivariateTpe(tpe.Tpe):
 
     name = "multivariate-tpe"
     summary = "Parzen estimators over all parameters at once."
+    Settings = MultivariateTpeSettings
     joint = True

@@ -64,11 +64,14 @@ def _smooth(space: spaces.Space, j: int) -> bool:
 
 @dataclass(frozen=True)
 class Kernels:
-    """The shape of kernels. ``least`` is the least bandwidth and ``most`` the greatest, in unit values."""
+    """The shape of kernels: ``factor`` times Scott's bandwidth, kept between ``least`` and ``most`` unit values.
+
+    Apart, the least bandwidth of n observations is 1 / (n + 1) until that falls below ``least``: a few points say little.
+    """
 
     prior_weight: float = 1.0
-    factor: float = 1.0
-    least: float = 0.03
+    factor: float = 0.75
+    least: float = 0.02
     most: float = 0.3
 
 
@@ -83,7 +86,7 @@ class Mixture:
         self._weights = raw / raw.sum()
         dimensions = max(layout.live, 1) if joint else 1
         self._rate = max(n, 1) ** (-1.0 / (dimensions + 4))
-        self._least = max(kernels.least, 1.0 / (min(100, 1 + n)) if not joint else 0.0)
+        self._least = kernels.least if joint else max(kernels.least, 1.0 / min(100, 1 + n))
         smooth = self._units[:, layout.smooth]
         self._sigma = self._bandwidths(smooth)
         self._places = {j: layout.places(codes, j) for j in layout.tables}

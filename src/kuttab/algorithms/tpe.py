@@ -25,7 +25,7 @@ FEWEST = 4
 class TpeSettings(settings.Settings):
     """Settings of ``tpe``."""
 
-    gamma: float = settings.real(0.15, "Share of the trials that count as good (at most 25).", above=0, below=1)
+    gamma: float = settings.real(0.1, "Share of the trials that count as good (at most 25).", above=0, below=1)
     prior_weight: float = settings.real(1.0, "Weight of the uniform prior, in trials.", above=0)
     n_EI_candidates: int = settings.integer(  # noqa: N815 - the contract's spelling
         24, "Points drawn from the good model, of which the best is proposed.", at_least=1, aliases=("n_ei_candidates",)
@@ -50,7 +50,9 @@ class Tpe(algorithm.Algorithm):
         super().__init__(problem)
         own: TpeSettings = problem.settings
         self._startup, self._candidates, self._gamma = own.n_startup_trials, own.n_EI_candidates, own.gamma
-        self._kernels = parzen.Kernels(prior_weight=own.prior_weight)
+        # Kernels of parameters on their own can be narrower: more of them are near any point.
+        shape = parzen.Kernels() if self.joint else parzen.Kernels(factor=0.35, least=0.01)
+        self._kernels = dataclasses.replace(shape, prior_weight=own.prior_weight)
         self._layout = parzen.Layout(self.space)
         self._design = lowdiscrepancy.Sobol(len(self.space), problem.seed)
 
