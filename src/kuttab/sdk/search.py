@@ -83,7 +83,7 @@ def int(  # noqa: A001 - read as search.int
 
 def discrete(values: Iterable[float]) -> Dimension:
     """One of several numbers whose order and distance matter, such as ``[16, 32, 64]``. Raises BadInputError."""
-    listed = tuple(values)
+    listed: tuple[Any, ...] = tuple(values)
     for value in listed:
         if isinstance(value, bool) or not isinstance(value, builtins.int | float) or not math.isfinite(value):
             raise errors.BadInputError(
