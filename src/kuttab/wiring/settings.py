@@ -20,12 +20,14 @@ class Settings:
     """What a runtime of this machine needs to know.
 
     ``data``: folder of databases, logs and result files. ``images``: image name (or pattern) to what stands for it here, see
-    ``docs/guides/images.md``. ``database``: URL of the observation log; empty means SQLite in the data folder.
+    ``docs/guides/images.md``. ``database``: URL of the observation log; empty means SQLite in the data folder. ``algorithms``:
+    algorithm name to the command of a service that speaks the gRPC contract.
     """
 
     data: Path
     images: Mapping[str, Any] = field(default_factory=dict)
     database: str = ""
+    algorithms: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def objects_db(self) -> Path:

@@ -1,0 +1,120 @@
+"""Values as text for people: tables, ages, numbers; safe against terminal escapes and spreadsheet formulas in hostile values."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import yaml
+
+from kuttab.api import conditions, experiment, meta, suggestion, trial
+from kuttab.base import clock
+
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+
+def clean(text: object) -> str:
+    """Text that cannot move the cursor, change colours or fake a line: control characters are shown as escapes."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(text))
+
+
+def cell(text: object) -> str:
+    """Text for a spreadsheet: what looks like a formula and is no number gets a quote in front."""
+    shown = str(text)
+    if shown.startswith(_FORMULA):
+        try:
+            float(shown)
+        except ValueError:
+            return "'" + shown
+    return shown
+
+
+def number(text: str) -> str:
+    """A number short enough to read; other text as it is."""
+    try:
+        value = float(text)
+    except ValueError:
+        return clean(text)
+    short = f"{value:.6g}"
+    return text if len(text) <= len(short) else short
+
+
+def age(since: str | None, until: str | None = None) -> str:
+    """How long ago, in the two largest units: ``3m12s``."""
+    if not since:
+        return "-"
+    end = clock.parse_rfc3339(until) if until else datetime.now(UTC)
+    seconds = max(0, int((end - clock.parse_rfc3339(since)).total_seconds()))
+    return span(seconds)
+
+
+def span(seconds: float) -> str:
+    """A duration in its two largest units."""
+    left = int(seconds)
+    units = (("d", 86400), ("h", 3600), ("m", 60), ("s", 1))
+    parts: list[str] = []
+    for name, size in units:
+        count, left = divmod(left, size)
+        if count or (name == "s" and not parts):
+            parts.append(f"{count}{name}")
+    return "".join(parts[:2])
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """Columns aligned with two blanks between them, as kubectl prints them."""
+    lines = [[clean(item) for item in row] for row in (header, *rows)]
+    widths = [max(len(line[i]) for line in lines) for i in range(len(header))]
+    return "\n".join("  ".join(f"{item:<{w}}" for item, w in zip(line, widths, strict=True)).rstrip() for line in lines)
+
+
+def as_csv(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """Comma separated values without formulas."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    for row in (header, *rows):
+        writer.writerow([cell(item) for item in row])
+    return out.getvalue().rstrip("\n")
+
+
+def as_yaml(document: Any) -> str:
+    """YAML in the order of the document."""
+    return str(yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=120)).rstrip("\n")
+
+
+def as_json(document: Any) -> str:
+    """JSON, two blanks a level."""
+    return json.dumps(document, indent=2, ensure_ascii=False)
+
+
+def state(obj: meta.Object) -> str:
+    """What an object's last condition says, as kubectl's columns show it; False reads as ``Not...``."""
+    if not isinstance(obj, experiment.Experiment | suggestion.Suggestion | trial.Trial):
+        found = obj.section("status")
+        return str(found.get("phase") or _job_state(found)) if isinstance(found, dict) else ""
+    items = obj.status.conditions or []
+    if not items:
+        return "New"
+    last = items[-1]
+    return last.type if last.status == conditions.TRUE else f"Not{last.type}"
+
+
+def metric(item: experiment.Metric | None, strategy: str) -> str:
+    """The value of a metric by its strategy, falling back to the latest."""
+    if item is None:
+        return ""
+    value = getattr(item, strategy, "") or item.latest
+    return item.latest if value == "unavailable" else value
+
+
+def values(assignments: Iterable[Any] | None) -> str:
+    """Parameters on one line: ``lr=0.01 layers=3``."""
+    return " ".join(f"{clean(item.name)}={number(item.value)}" for item in assignments or ())
+
+
+def _job_state(status: dict[str, Any]) -> str:
+    items = [item for item in status.get("conditions") or () if item.get("status") == conditions.TRUE]
+    return str(items[-1].get("type", "")) if items else "Active" if status.get("active") else ""

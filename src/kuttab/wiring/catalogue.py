@@ -1,0 +1,72 @@
+"""What this machine can run, for admission: algorithms by name, collectors, workloads, ConfigMaps. Answers come from memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+
+from kuttab.admission import limits
+from kuttab.algorithms import registry
+from kuttab.algorithms.stopping import rule
+from kuttab.api import experiment, meta
+from kuttab.base import errors
+from kuttab.node import support
+from kuttab.wiring import settings as settings_
+from kuttab.wiring import suggesting
+
+ConfigMaps = Callable[[str, str], Mapping[str, str] | None]
+
+COLLECTORS = frozenset(str(kind) for kind in experiment.CollectorKind)
+
+
+class Catalogue:
+    """Implements ``admission.limits.Catalogue`` for the one-machine world."""
+
+    def __init__(
+        self,
+        settings: settings_.Settings,
+        *,
+        config_maps: Mapping[tuple[str, str], Mapping[str, str]] | ConfigMaps,
+    ) -> None:
+        self._settings = settings
+        self._config_maps = config_maps
+
+    @property
+    def limits(self) -> limits.Limits:
+        """Caps and switches: the defaults."""
+        return limits.Limits()
+
+    def algorithm_names(self) -> Collection[str]:
+        """See the protocol."""
+        return {*registry.names(), *self._settings.algorithms}
+
+    def early_stopping_names(self) -> Collection[str]:
+        """See the protocol."""
+        return rule.names()
+
+    def collector_kinds(self) -> Collection[str]:
+        """See the protocol."""
+        return COLLECTORS
+
+    def check_algorithm(self, subject: experiment.Experiment) -> list[errors.Problem]:
+        """See the protocol; an algorithm that is a service of its own is asked when the experiment starts."""
+        algorithm = subject.spec.algorithm
+        if algorithm is not None and algorithm.algorithm_name in self._settings.algorithms:
+            return []
+        return suggesting.problems_of(subject)
+
+    def workload_problems(self, tree: meta.Json, path: str) -> list[errors.Problem]:
+        """See the protocol."""
+        return [
+            errors.Problem(f"{path}.{item.path}" if item.path else path, item.message, item.reason)
+            for item in support.unsupported(tree)
+        ]
+
+    def config_map(self, namespace: str, name: str) -> Mapping[str, str] | None:
+        """See the protocol."""
+        if isinstance(self._config_maps, Mapping):
+            return self._config_maps.get((namespace, name))
+        return self._config_maps(namespace, name)
+
+    def may_create(self, user: str, namespace: str, api_version: str, kind: str) -> bool:  # noqa: ARG002
+        """The one user of this machine may create everything that runs here."""
+        return True

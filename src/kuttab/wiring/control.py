@@ -1,0 +1,187 @@
+"""The owner of a data folder lends its objects to other commands of the same user, over a Unix socket in that folder.
+
+So ``kuttab stop`` reaches an experiment that ``kuttab run`` runs in another terminal. One JSON document a line each way; the socket is
+readable by its user alone. Only verbs of the objects port; watching is done by listing again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+from kuttab.api import kinds, meta
+from kuttab.base import errors, log
+from kuttab.ports import objects as port
+
+logger = log.get(__name__)
+
+LINE_LIMIT = 16 * 1024 * 1024
+PATH_LIMIT = 100
+"""Unix socket paths are short: 104 bytes on macOS."""
+
+
+def address(data: Path) -> Path:
+    """Where the socket of a data folder is; a long path gets a short stand-in in the user's temporary folder."""
+    wanted = data / "control.sock"
+    if len(os.fsencode(wanted)) <= PATH_LIMIT:
+        return wanted
+    digest = hashlib.sha256(os.fsencode(data.resolve())).hexdigest()[:16]
+    return Path(tempfile.gettempdir()) / f"kuttab-{os.getuid()}-{digest}.sock"
+
+
+class ControlServer:
+    """Serves an objects client on the socket."""
+
+    def __init__(self, objects: port.Objects, path: Path) -> None:
+        self._objects = objects
+        self._path = path
+
+    @contextlib.asynccontextmanager
+    async def serving(self) -> AsyncIterator[None]:
+        """Serve while inside."""
+        self._path.unlink(missing_ok=True)
+        old = os.umask(0o177)
+        try:
+            server = await asyncio.start_unix_server(self._talk, self._path, limit=LINE_LIMIT)
+        finally:
+            os.umask(old)
+        try:
+            yield
+        finally:
+            server.close()
+            self._path.unlink(missing_ok=True)
+
+    async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while line := await reader.readline():
+                writer.write(json.dumps(await self._answer(line)).encode() + b"\n")
+                await writer.drain()
+        except (ValueError, ConnectionError) as problem:
+            logger.info("control_dropped", problem=problem)
+        finally:
+            writer.close()
+
+    async def _answer(self, line: bytes) -> dict[str, Any]:
+        try:
+            request = json.loads(line)
+            return {"ok": await self._do(request["verb"], request.get("args", {}))}
+        except errors.KuttabError as problem:
+            return {"error": {"type": type(problem).__name__, "message": problem.message}}
+        except (KeyError, TypeError, ValueError) as problem:
+            return {"error": {"type": "BadInputError", "message": f"bad request: {problem}"}}
+
+    async def _do(self, verb: str, args: dict[str, Any]) -> Any:
+        objects = self._objects
+        if verb == "get":
+            return meta.dump(await objects.get(_kind(args), args["namespace"], args["name"]))
+        if verb == "list":
+            page = await objects.list(
+                _kind(args), args.get("namespace"), labels=args.get("labels", ""), fields=args.get("fields", ""),
+                limit=args.get("limit", 0), continue_token=args.get("continue", ""),
+            )  # fmt: skip
+            items = [meta.dump(item) for item in page.items]
+            return {
+                "items": items, "version": page.resource_version, "continue": page.continue_token, "remaining": page.remaining,
+            }  # fmt: skip
+        if verb in ("create", "update"):
+            call = objects.create if verb == "create" else objects.update
+            stored = await call(kinds.load(args["object"]))
+            await objects.settle()
+            return meta.dump(stored)
+        if verb == "delete":
+            left = await objects.delete(
+                _kind(args), args["namespace"], args["name"], uid=args.get("uid", ""),
+                propagation=port.Propagation(args.get("propagation", "Background")),
+            )  # fmt: skip
+            await objects.settle()
+            return None if left is None else meta.dump(left)
+        raise errors.BadInputError(f"unknown verb {verb!r}")
+
+
+class RemoteObjects:
+    """The objects port as far as commands need it, over the socket."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader = reader
+        self._writer = writer
+        self._lock = asyncio.Lock()
+
+    async def get(self, kind: kinds.Kind, namespace: str, name: str) -> meta.Object:
+        """See the port."""
+        return kind.load(await self._call("get", kind, namespace=namespace, name=name))
+
+    async def list(
+        self,
+        kind: kinds.Kind,
+        namespace: str | None = None,
+        *,
+        labels: str = "",
+        fields: str = "",
+        limit: int = 0,
+        continue_token: str = "",
+    ) -> port.ObjectList:
+        """See the port."""
+        more = {"labels": labels, "fields": fields, "limit": limit, "continue": continue_token}
+        page = await self._call("list", kind, namespace=namespace, **more)
+        items = [kind.load(item) for item in page["items"]]
+        return port.ObjectList(items, page["version"], page["continue"], page["remaining"])
+
+    async def create(self, obj: meta.Object) -> meta.Object:
+        """See the port."""
+        return kinds.load(await self._call("create", None, object=meta.dump(obj)))
+
+    async def update(self, obj: meta.Object) -> meta.Object:
+        """See the port."""
+        return kinds.load(await self._call("update", None, object=meta.dump(obj)))
+
+    async def delete(self, kind: kinds.Kind, namespace: str, name: str, *, uid: str = "") -> meta.Object | None:
+        """See the port."""
+        left = await self._call("delete", kind, namespace=namespace, name=name, uid=uid)
+        return None if left is None else kinds.load(left)
+
+    async def _call(self, verb: str, kind: kinds.Kind | None, **args: Any) -> Any:
+        if kind is not None:
+            args |= {"apiVersion": kind.api_version, "kind": kind.kind}
+        async with self._lock:
+            try:
+                self._writer.write(json.dumps({"verb": verb, "args": args}).encode() + b"\n")
+                await self._writer.drain()
+                line = await self._reader.readline()
+            except ConnectionError as problem:
+                raise errors.UnavailableError("the process that owns the data folder went away") from problem
+        if not line:
+            raise errors.UnavailableError("the process that owns the data folder went away")
+        answer = json.loads(line)
+        if "error" in answer:
+            kind_of = getattr(errors, answer["error"]["type"], errors.KuttabError)
+            if kind_of is errors.InvalidError:
+                raise errors.BadInputError(answer["error"]["message"])
+            raise kind_of(answer["error"]["message"])
+        return answer["ok"]
+
+
+@contextlib.asynccontextmanager
+async def reach(data: Path) -> AsyncIterator[RemoteObjects | None]:
+    """The objects of whoever owns the folder, or None when nobody answers on the socket."""
+    try:
+        reader, writer = await asyncio.open_unix_connection(address(data), limit=LINE_LIMIT)
+    except OSError:
+        yield None
+        return
+    try:
+        yield RemoteObjects(reader, writer)
+    finally:
+        writer.close()
+        with contextlib.suppress(ConnectionError):
+            await writer.wait_closed()
+
+
+def _kind(args: dict[str, Any]) -> kinds.Kind:
+    return kinds.named(args["apiVersion"], args["kind"])

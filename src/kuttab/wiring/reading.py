@@ -1,0 +1,69 @@
+"""Objects for short commands: from the process that owns the data folder when there is one, else from the files themselves."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any
+
+from kuttab.api import experiment, keys, kinds, meta, trial
+from kuttab.base import errors
+from kuttab.wiring import control, machine
+from kuttab.wiring import settings as settings_
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """Objects, and whether somebody acts on what is written to them."""
+
+    objects: Any
+    alive: bool
+
+
+@contextlib.asynccontextmanager
+async def reach(settings: settings_.Settings) -> AsyncIterator[Reach]:
+    """Objects of the data folder. Raises NotFoundError when the folder holds none yet."""
+    async with control.reach(settings.data) as remote:
+        if remote is not None:
+            yield Reach(remote, alive=True)
+            return
+    if not settings.objects_db.exists():
+        raise errors.NotFoundError(f"no experiments in {settings.data}; run one with: kuttab run FILE, or give --data")
+    async with machine.opened(settings) as objects:
+        yield Reach(objects, alive=False)
+
+
+async def find(objects: Any, kind: kinds.Kind, name: str, namespace: str | None) -> meta.Object:
+    """The object of that name; without a namespace the only one of that name anywhere. Raises NotFoundError, BadInputError."""
+    if namespace is not None:
+        found: meta.Object = await objects.get(kind, namespace, name)
+        return found
+    page = await objects.list(kind, fields=f"metadata.name={name}")
+    if not page.items:
+        raise errors.NotFoundError(f"no {kind.singular} named {name}; see: kuttab get {kind.plural}")
+    if len(page.items) > 1:
+        places = ", ".join(sorted(item.namespace for item in page.items))
+        raise errors.BadInputError(f"{kind.plural} named {name} are in several namespaces ({places}); give --namespace")
+    only: meta.Object = page.items[0]
+    return only
+
+
+async def experiment_of(objects: Any, name: str, namespace: str | None) -> experiment.Experiment:
+    """The experiment of that name."""
+    found = await find(objects, kinds.EXPERIMENT, name, namespace)
+    assert isinstance(found, experiment.Experiment)
+    return found
+
+
+async def trials_of(objects: Any, subject: experiment.Experiment, limit: int = 0) -> list[trial.Trial]:
+    """The trials of an experiment, by slot."""
+    selector = f"{keys.LABEL_EXPERIMENT}={subject.name}"
+    page = await objects.list(kinds.TRIAL, subject.namespace, labels=selector, limit=limit)
+    items = [item for item in page.items if isinstance(item, trial.Trial)]
+    return sorted(items, key=_slot)
+
+
+def _slot(item: trial.Trial) -> tuple[int, str]:
+    text = item.metadata.annotation(keys.ANNOTATION_SLOT)
+    return (int(text) if text.isdecimal() else 1 << 30, item.name)
