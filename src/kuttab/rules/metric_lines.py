@@ -42,12 +42,13 @@ class LineReader:
     """Rows of the declared ``metrics`` (objective first) out of TEXT or JSON lines.
 
     ``filters`` are RE2 patterns for TEXT; none means the default ``name = number``. Raises InvalidError for a filter that cannot
-    be used and BadInputError for another format. Metric names compare exactly.
+    be used and BadInputError for another format. Metric names compare exactly; a name that the log cannot hold (empty, more than
+    255 characters, blanks at an end) is never found.
     """
 
     def __init__(self, metrics: Sequence[str], filters: Sequence[str] = (), format: str = "TEXT") -> None:
         self.counters = Counters()
-        self._metrics = tuple(dict.fromkeys(metric for metric in metrics if 0 < len(metric) <= LONGEST_NAME))
+        self._metrics = tuple(dict.fromkeys(metric for metric in metrics if _can_be_stored(metric)))
         self._needles = [metric.encode(errors="replace") for metric in self._metrics]
         if format.upper() not in ("TEXT", "JSON", ""):
             raise errors.BadInputError(f"metrics format {format!r} is not known; use TEXT or JSON")
@@ -180,7 +181,7 @@ class LineReader:
         elif len(value) > LONGEST_VALUE // 4 and len(value.encode(errors="replace")) > LONGEST_VALUE:
             self.counters.overlong += 1
         else:
-            rows.append(Row(metric, _storable(value), time))
+            rows.append(Row(metric, metric_values.storable(value), time))
 
 
 class _Number(str):
@@ -189,12 +190,8 @@ class _Number(str):
     __slots__ = ()
 
 
-def _storable(value: str) -> str:
-    """Plain text without what a database refuses: NUL and halves of surrogate pairs become U+FFFD."""
-    value = str(value)
-    if value.isascii():
-        return value.replace("\0", "\ufffd") if "\0" in value else value
-    return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace").replace("\0", "\ufffd")
+def _can_be_stored(metric: str) -> bool:
+    return 0 < len(metric) <= LONGEST_NAME and metric == metric.strip() and metric == metric_values.storable(metric)
 
 
 def _first_word_time(line: bytes) -> str:

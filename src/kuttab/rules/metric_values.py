@@ -41,6 +41,13 @@ def finite(text: str) -> float | None:
     return value if value is not None and math.isfinite(value) else None
 
 
+def storable(text: str) -> str:
+    """The text without what databases refuse: NUL and halves of surrogate pairs become U+FFFD."""
+    if text.isascii():
+        return str(text.replace("\0", "\ufffd") if "\0" in text else text)
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace").replace("\0", "\ufffd")
+
+
 @functools.lru_cache(maxsize=4096)
 def stamp(text: str) -> str:
     """An RFC3339 time as UTC text of fixed width, ``2024-01-01T00:00:00.500000000``: equal order as text and as time.
