@@ -40,7 +40,10 @@ class Sobol:
                 self._next = 0
             if first > self._next:
                 self._engine.fast_forward(first - self._next)
-        raw = (self._engine.random(count) * (1 << _BITS)).astype(np.int64)
+        # SciPy warns when the first draw is no power of two, so the first point is drawn alone.
+        drawn = [self._engine.random(1)] if not first and count > 1 else []
+        drawn.append(self._engine.random(count - len(drawn)))
+        raw = (np.vstack(drawn) * (1 << _BITS)).astype(np.int64)
         self._next = first + count
         bits = (raw[:, :, None] & self._weights) != 0
         mixed = np.bitwise_xor.reduce(np.where(bits, self._columns, 0), axis=2) ^ self._shift
