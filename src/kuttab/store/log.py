@@ -141,6 +141,10 @@ def compact(connection: sqlite3.Connection, revision: int, limit: int) -> bool:
     return True
 
 
+# The + keep the planner from looking up a log row by the range of the whole page instead of by its name.
+_MARKED = (
+    "term AS mark CROSS JOIN log ON log.kind = +mark.kind AND log.namespace = +mark.namespace AND log.name = +mark.name"
+)
 _HAS_TERM = (
     "EXISTS (SELECT 1 FROM term WHERE (key, value, kind, namespace, name) = (?, ?, log.kind, log.namespace, log.name))"
 )
@@ -282,7 +286,7 @@ class Query:
         parameters: list[Any] = []
         if self.equalities:
             first = "mark"
-            source = "term AS mark CROSS JOIN log ON log.kind = mark.kind AND log.namespace = mark.namespace AND log.name = mark.name"
+            source = _MARKED
             where.append("mark.key = ? AND mark.value = ?")
             parameters += self.equalities[0]
         for pair in self.equalities[1:4]:
