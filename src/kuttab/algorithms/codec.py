@@ -39,8 +39,8 @@ class Codec:
         scale = column([p.scale for p in parameters])
         self._exact = self._grid & (scale > 0)
         self._scale = np.where(self._exact, scale, 1.0)
-        self._log = np.flatnonzero([p.log for p in parameters] & ~self._constant)
-        self._bell = np.flatnonzero([p.bell for p in parameters] & ~self._constant)
+        self._log = np.flatnonzero(np.array([p.log for p in parameters], dtype=bool) & ~self._constant)
+        self._bell = np.flatnonzero(np.array([p.bell for p in parameters], dtype=bool) & ~self._constant)
         edges = np.array([_edges(p) for p in parameters]).reshape(-1, 2)
         self._floor = edges[:, 0].copy()
         if len(self._log):
