@@ -31,6 +31,7 @@ from kuttab.base import errors
 TRIES = 32  # draws of the controller for one trial, of which the first unseen one is taken
 BATCH = 16  # results in one training step
 WALKABLE = 2**200  # spaces larger than this are never walked through
+LARGEST = 1e100  # rewards are cut to this, so that their squares are numbers
 KEPT = 4  # states of the controller kept for going on
 
 _TRAINING = 2**40  # stream of randomness that no trial number uses
@@ -97,6 +98,7 @@ class Enas(algorithm.Algorithm):
     summary = "Architecture search with a learnt controller."
     Settings: ClassVar[type[settings_.Settings]] = Settings
     batch_invariant = True
+    repeats = True  # as points of the (empty) space, they are all alike
     text_names = ("architecture", "nn_config")
 
     @classmethod
@@ -237,7 +239,8 @@ class Enas(algorithm.Algorithm):
         operations, bits = self._arrays(results)
         seen = [result.reward for result in results if result.reward is not None]
         worst = min(seen, default=0.0)
-        rewards = np.array([worst if result.reward is None else result.reward for result in results])
+        given_rewards = [worst if result.reward is None else result.reward for result in results]
+        rewards = np.clip(given_rewards, -LARGEST, LARGEST)
         unit = float(rewards.std()) or 1.0
         adam, weights, baseline, steps = state.adam.copy(), state.weights, state.baseline, state.steps
         generator = self.random(_TRAINING + len(results), 1)

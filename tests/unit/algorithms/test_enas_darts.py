@@ -151,6 +151,7 @@ def test_a_batch_equals_single_asks() -> None:
     assert texts(both) == texts(first) + texts(alone.propose(1, 1, pending=first.assignments))
 
 
+@pytest.mark.slow
 def test_the_controller_learns_what_pays() -> None:
     """With a learning rate to match, later architectures hold the rewarded operation far more often than the first."""
     deep = {**TINY, "graphConfig": {"numLayers": 5, "inputSizes": [4], "outputSizes": [2]}}
