@@ -68,7 +68,7 @@ class Log:
         if state is None:
             return Position()
         found = self._do.last_rows.run(self._cursor, trial.uid, source, last).fetchall() if last > 0 else []
-        return Position(state[0], state[2] is not None, [_row(*each) for each in reversed(found)])
+        return Position(state[0], state[2] is not None, tuple(_row(*each) for each in reversed(found)))
 
     def summary(self, trial: TrialKey) -> Summary:
         """The aggregates of what counts: three small reads, whatever the number of rows."""

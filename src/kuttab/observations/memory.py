@@ -64,7 +64,7 @@ class MemoryObservations:
         """Where a source stands, with its last rows."""
         checks.check_key(trial, source)
         found = self._trials.get(trial.uid, _Trial()).sources.get(source, _Source())
-        return Position(found.next_seq, found.final is not None, found.ordered()[-last:] if last > 0 else [])
+        return Position(found.next_seq, found.final is not None, tuple(found.ordered()[-last:]) if last > 0 else ())
 
     async def finish(self, trial: TrialKey, source: str, count: int) -> None:
         """Put the final marker; a later one can only raise the count."""

@@ -10,7 +10,9 @@ import asyncio
 import importlib
 import queue
 import threading
+import urllib.parse
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from kuttab.observations import rows as checks
@@ -22,6 +24,11 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _BATCH: Final = 256  # jobs in one transaction
+
+
+def file_url(path: Path) -> str:
+    """The URL of an SQLite file, whatever signs its path has."""
+    return "sqlite:///" + urllib.parse.quote(str(path))
 
 
 class SqlObservations:
