@@ -1,0 +1,102 @@
+"""Connections to other people's services: one per address, opened on first use, and every failure in our own words.
+
+Each call has a deadline. Bytes go in and come out; what they mean, and whether they may be used, is the caller's business.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import grpc
+
+from kuttab.base import errors
+from kuttab.rpc.messages import Message
+
+MAX_REPLY: Final = 64 * 1024 * 1024
+"""Bytes of one answer that are read at all."""
+
+_OPTIONS: Final = (
+    ("grpc.max_receive_message_length", MAX_REPLY),
+    ("grpc.max_send_message_length", -1),
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 1000),
+    ("grpc.max_reconnect_backoff_ms", 5000),
+    ("grpc.keepalive_time_ms", 30_000),
+    ("grpc.enable_http_proxy", 0),
+    ("grpc.use_local_subchannel_pool", 1),
+)
+
+
+class Failed(Exception):
+    """A call that gave no answer: gRPC's code and the other side's sentence."""
+
+    def __init__(self, code: Any, details: str, where: str) -> None:
+        super().__init__(details)
+        self.code = code
+        self.details = details
+        self.where = where
+
+    def as_unavailable(self) -> errors.UnavailableError:
+        """The failure as something that passes: DeadlineError or UnavailableError."""
+        text = f"{self.where}: {self.code.name}: {self.details}" if self.details else f"{self.where}: {self.code.name}"
+        if self.code is grpc.StatusCode.DEADLINE_EXCEEDED:
+            return errors.DeadlineError(text)
+        return errors.UnavailableError(text)
+
+
+class Channel:
+    """A connection to ``host:port``."""
+
+    def __init__(self, address: str) -> None:
+        self.address = address
+        self._channel: Any = None
+        self._methods: dict[str, Any] = {}
+
+    async def call(
+        self, path: str, request: bytes, timeout: float, *, wait: bool = False
+    ) -> tuple[bytes, dict[str, str]]:
+        """The answer's bytes and its trailing metadata; raises :class:`Failed`.
+
+        ``timeout`` in seconds. With ``wait`` a service that does not listen yet is waited for, within the deadline.
+        """
+        method = self._methods.get(path)
+        if method is None:
+            if self._channel is None:
+                self._channel = grpc.aio.insecure_channel(self.address, options=_OPTIONS)
+            method = self._methods[path] = self._channel.unary_unary(path, None, None)
+        try:
+            running = method(request, timeout=timeout, wait_for_ready=wait)
+            answer: bytes = await running
+            trailing = await running.trailing_metadata()
+        except grpc.aio.AioRpcError as error:
+            raise Failed(error.code(), clean(error.details() or ""), f"{path} at {self.address}") from None
+        return answer, {key: value for key, value in trailing or () if isinstance(value, str)}
+
+    async def close(self) -> None:
+        """Give the connection up; a later call opens a new one."""
+        channel, self._channel = self._channel, None
+        self._methods.clear()
+        if channel is not None:
+            await channel.close()
+
+
+def path_of(service: str, method: str) -> str:
+    """The path of a method."""
+    return f"/{service}/{method}"
+
+
+def parse(kind: Message, raw: bytes, where: str) -> Message:
+    """A message from its bytes; BrokenAnswerError when they are none."""
+    made = kind()
+    try:
+        made.ParseFromString(raw)
+    except Exception as error:  # protobuf's DecodeError has no stable home across its versions
+        raise errors.BrokenAnswerError(f"{where} answered with bytes that are no {made.DESCRIPTOR.name}") from error
+    return made
+
+
+def clean(text: str, limit: int = 500) -> str:
+    """A stranger's sentence on one line, without control characters, short."""
+    line = "".join(letter if letter.isprintable() else " " for letter in text[: limit * 4])
+    line = " ".join(line.split())
+    return line if len(line) <= limit else line[:limit] + "..."

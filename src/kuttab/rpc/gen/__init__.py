@@ -1,0 +1,1 @@
+"""Made from proto/ by kuttab.rpc.generate; not to be edited."""
