@@ -50,6 +50,7 @@ class TrialController:
     def __init__(self, world: World) -> None:
         self._world = world
         self._waiting: dict[str, float] = {}
+        self._ask_quota_at: dict[str, float] = {}
         self._gone: collections.OrderedDict[str, meta.Object] = collections.OrderedDict()
 
     def workload_gone(self, last: meta.Object) -> None:
@@ -118,7 +119,6 @@ class TrialController:
         if not summary.complete and self._still_in_grace(subject):
             await self._write(subject, status)
             return METRICS_POLL
-        self._waiting.pop(subject.uid, None)
         objective = subject.spec.objective or experiment.ObjectiveSpec()
         seen = observation.observation(objective, summary.metrics)
         if stopped_early:
@@ -133,11 +133,15 @@ class TrialController:
     ) -> tuple[trial.TrialStatus, meta.Object | None, float | None]:
         """Ask the quota, then create the workload; returns it, or why there is none and when to look again."""
         fresh = _with_owner(subject)
+        left = self._ask_quota_at.get(subject.uid, 0.0) - self._world.clock.monotonic()
+        if left > 0:
+            return status, None, left
         try:
             decision = await self._world.quota.check(subject, fresh)
         except errors.UnavailableError as problem:
             decision = quota_port.Decision(quota_port.Verdict.WAIT, f"quota cannot be asked: {problem.message}")
         if decision.verdict is quota_port.Verdict.WAIT:
+            self._ask_quota_at[subject.uid] = self._world.clock.monotonic() + decision.retry_after
             return trial_status.queued(status, "QuotaWait", decision.reason, self._now()), None, decision.retry_after
         if decision.verdict is quota_port.Verdict.REJECT:
             reading = workload.Reading(workload.Outcome.FAILED, "QuotaRejected", decision.reason)
@@ -180,7 +184,7 @@ class TrialController:
     async def _end(self, subject: trial.Trial, status: trial.TrialStatus, job: meta.Object | None) -> float | None:
         """Write the end first, then let the workload go; there is nothing more to do then."""
         await self._write(subject, status)
-        self._gone.pop(subject.uid, None)
+        self._forget(subject.uid)
         await self._world.quota.release(subject.uid)
         if job is not None and not subject.spec.retain_run and not job.deleting:
             await self._delete(job)
@@ -219,7 +223,7 @@ class TrialController:
             return
         await self._world.observations.delete(_key(subject))
         await self._world.quota.release(subject.uid)
-        self._waiting.pop(subject.uid, None)
+        self._forget(subject.uid)
         left = [item for item in subject.metadata.finalizers or () if item != keys.FINALIZER_TRIAL]
         metadata = meta.evolve(subject.metadata, finalizers=left)
         await self._world.objects.update(meta.evolve(subject, metadata=metadata))
@@ -239,6 +243,10 @@ class TrialController:
         warning = item.type in (keys.FAILED, keys.METRICS_UNAVAILABLE)
         if item.type != keys.CREATED:
             self._world.events.record(stored, reasons.get(item.type, item.type), item.message, warning=warning)
+
+    def _forget(self, uid: str) -> None:
+        for memory in (self._waiting, self._ask_quota_at, self._gone):
+            memory.pop(uid, None)
 
     def _still_in_grace(self, subject: trial.Trial) -> bool:
         if _pushes(subject):

@@ -27,6 +27,7 @@ class Ledger:
         self._maximize = maximize
         self._records: dict[str, TrialRecord] = {}
         self._states: dict[TrialState, dict[str, None]] = {state: {} for state in TrialState}
+        self._unsorted: set[TrialState] = set()
         self._slots: dict[int, str] = {}
         self._names: tuple[str, ...] = ()
         self._top_slot = -1
@@ -48,7 +49,11 @@ class Ledger:
         else:
             self._states[old.state].pop(record.name, None)
         self._records[record.name] = record
-        self._states[record.state][record.name] = None
+        names = self._states[record.state]
+        last = next(reversed(names), None)
+        if last is not None and self._records[last].slot > record.slot:
+            self._unsorted.add(record.state)
+        names[record.name] = None
         self._note(record)
         if (
             self._best is not None
@@ -109,7 +114,11 @@ class Ledger:
         return self.count(TrialState.PENDING, TrialState.RUNNING)
 
     def newest(self, state: TrialState, limit: int) -> list[str]:
-        """The names that entered a state last, oldest first, at most ``limit``."""
+        """The names in a state with the highest slots, by slot, at most ``limit``: the same after any restart."""
+        if state in self._unsorted:
+            self._unsorted.discard(state)
+            order = sorted(self._states[state], key=lambda name: (self._records[name].slot, name))
+            self._states[state] = dict.fromkeys(order)
         names = list(itertools.islice(reversed(self._states[state]), limit))
         names.reverse()
         return names

@@ -80,7 +80,7 @@ def named(
             problem = naming.label_problem(key, value)
             if problem:
                 raise errors.BrokenAnswerError(problem)
-        found.append(meta.evolve(answer, name=name, slot=slot))
+        found.append(meta.evolve(answer, name=name, slot=slot, labels=answer.labels))
     return found
 
 

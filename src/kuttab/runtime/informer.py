@@ -104,12 +104,17 @@ class Informer:
 
     async def _follow(self, revision: str) -> None:
         events = self._objects.watch(self.kind, self._namespace, labels=self._labels, resource_version=revision)
-        async for event in events:
-            if event.type is port.EventType.DELETED:
-                self._remove(event.object)
-            elif event.type is not port.EventType.BOOKMARK:
-                self._put(event.object)
-            self._advance(event.object.revision)
+        try:
+            async for event in events:
+                if event.type is port.EventType.DELETED:
+                    self._remove(event.object)
+                elif event.type is not port.EventType.BOOKMARK:
+                    self._put(event.object)
+                self._advance(event.object.revision)
+        finally:
+            close = getattr(events, "aclose", None)
+            if close is not None:
+                await close()
         raise errors.UnavailableError(f"the watch of {self.kind.plural} ended")
 
     def _put(self, obj: meta.Object) -> None:

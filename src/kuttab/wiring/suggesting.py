@@ -7,7 +7,7 @@ so in a worker thread, so that the control machine goes on.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,6 +25,9 @@ CURVE_LIMIT = 10_000
 """Rows of a finished trial's objective that early-stopping rules look at, at most."""
 
 
+Offload = Callable[..., Awaitable[Any]]
+
+
 @dataclass(slots=True)
 class _Entry:
     session: Any
@@ -36,13 +39,15 @@ class _Entry:
 class InProcess:
     """Implements ``ports.suggestion.Suggestions``."""
 
-    def __init__(self, observations: observation_port.Observations) -> None:
+    def __init__(self, observations: observation_port.Observations, offload: Offload = asyncio.to_thread) -> None:
+        """``offload`` runs a function elsewhere and returns its result: a worker thread, unless time is virtual."""
         self._observations = observations
+        self._offload = offload
         self._entries: dict[str, _Entry] = {}
 
     async def validate(self, subject: experiment.Experiment) -> None:
         """See the port."""
-        problems = await asyncio.to_thread(problems_of, subject)
+        problems = await self._offload(problems_of, subject)
         if problems:
             raise errors.RefusedError("; ".join(str(problem) for problem in problems))
 
@@ -56,7 +61,7 @@ class InProcess:
             if request.experiment.spec.algorithm is not None and _name(request.experiment) in QUICK:
                 answer = _propose(entry.session, request, records, complete=changed is None)
             else:
-                answer = await asyncio.to_thread(_propose, entry.session, request, records, complete=changed is None)
+                answer = await self._offload(_propose, entry.session, request, records, complete=changed is None)
             assignments: Sequence[suggestion.TrialAssignment] = answer.assignments
             if request.early_stopping and assignments:
                 rules = await self._rules(entry, request)
@@ -70,7 +75,7 @@ class InProcess:
     async def _entry(self, subject: experiment.Experiment) -> _Entry:
         entry = self._entries.get(subject.uid)
         if entry is None:
-            entry = _Entry(await asyncio.to_thread(_session, subject))
+            entry = _Entry(await self._offload(_session, subject))
             self._entries[subject.uid] = entry
         else:
             entry.session.adopt(subject)
