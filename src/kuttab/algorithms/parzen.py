@@ -196,7 +196,12 @@ class Mixture:
 
 
 def ranked(good: Mixture, bad: Mixture, generator: np.random.Generator, candidates: int) -> Floats:
-    """Codes (candidates, d) drawn from ``good``, the ones with the greatest ratio of densities first.
+    """Codes (candidates, d) drawn from ``good``, the greatest ratio of the densities first."""
+    return scored(good, bad, generator, candidates)[0]
+
+
+def scored(good: Mixture, bad: Mixture, generator: np.random.Generator, candidates: int) -> tuple[Floats, Floats]:
+    """Codes (candidates, d) drawn from ``good`` and their scores: log ratios of the densities, the greatest first.
 
     Apart, the parameters' candidates are ranked and put together one by one.
     """
@@ -204,5 +209,6 @@ def ranked(good: Mixture, bad: Mixture, generator: np.random.Generator, candidat
     score = good.log_density(codes) - bad.log_density(codes)
     order = np.argsort(-score, axis=0, kind="stable")
     if score.ndim == 1:
-        return np.asarray(codes[order])
-    return np.asarray(np.take_along_axis(codes, order, axis=0))
+        return np.asarray(codes[order]), np.asarray(score[order])
+    best = np.take_along_axis(score, order, axis=0).sum(axis=1)
+    return np.asarray(np.take_along_axis(codes, order, axis=0)), np.asarray(best)

@@ -1,8 +1,9 @@
 """Tree-structured Parzen estimator: model where the good trials lie and where the others do, propose where the ratio is best.
 
 The first points come from a scrambled Sobol sequence. Pending points count as bad ones (constant liar), so parallel
-proposals keep away from each other; so do points that failed, so crash regions are left. Both are rebuilt from the
-history at each ask: n trials and d parameters cost O(n d).
+proposals keep away from each other. Points that failed count as bad too, and the ratio is weighed against the probability that
+a trial there fails, by two more estimators, so crash regions are left. The models are rebuilt from the history at each ask: n trials and d parameters cost
+O(n d).
 """
 
 from __future__ import annotations
@@ -16,6 +17,12 @@ from kuttab.algorithms import algorithm, distinct, lowdiscrepancy, parzen, setti
 from kuttab.algorithms import history as histories
 from kuttab.algorithms.parameters import Floats
 from kuttab.base import errors
+
+CAUTION = 8.0
+"""Weight of the log probability of a result beside the log ratio of the densities."""
+
+FEASIBILITY = parzen.Kernels(factor=0.25)
+"""Kernels of results and of failures: narrow, because a crash region has an edge."""
 
 FEWEST = 4
 """Finished trials below which there is no model, however many are under way."""
@@ -69,7 +76,7 @@ class Tpe(algorithm.Algorithm):
             if number < self._startup or not enough:
                 rows = self.space.decode(self._design.points(number, 1))
             else:
-                rows = self._model(good, bad, generator)
+                rows = self._feasible_first(history, *self._model(good, bad, generator))
             codes = ledger.first_fresh(rows, generator)
             if codes is None:
                 return algorithm.Proposals(tuple(items), exhausted=True)
@@ -86,7 +93,18 @@ class Tpe(algorithm.Algorithm):
         others = np.sort(np.concatenate([order[n_good:], history.infeasible, history.pending]))
         return history.codes[order[:n_good]], history.codes[others]
 
-    def _model(self, good: Floats, bad: Floats, generator: np.random.Generator) -> Floats:
+    def _model(self, good: Floats, bad: Floats, generator: np.random.Generator) -> tuple[Floats, Floats]:
         over = parzen.Mixture(self._layout, good, np.ones(len(good)), self._kernels, joint=self.joint)
         under = parzen.Mixture(self._layout, bad, np.ones(len(bad)), self._kernels, joint=self.joint)
-        return parzen.ranked(over, under, generator, self._candidates)
+        return parzen.scored(over, under, generator, self._candidates)
+
+    def _feasible_first(self, history: histories.History, rows: Floats, score: Floats) -> Floats:
+        """Rows by score and, where trials have failed, by the probability that a trial there gives a result."""
+        failed, fine = history.codes[history.infeasible], history.codes[history.finished]
+        if not len(failed):
+            return rows
+        odds = np.full(len(rows), math.log(len(fine) / len(failed)))
+        for codes, sign in ((fine, 1), (failed, -1)):
+            density = parzen.Mixture(self._layout, codes, np.ones(len(codes)), FEASIBILITY, joint=True)
+            odds += sign * density.log_density(rows)
+        return np.asarray(rows[np.argsort(CAUTION * np.logaddexp(0, -odds) - score, kind="stable")])
