@@ -39,7 +39,8 @@ def run_file(file: Path, settings: settings_.Settings, overrides: Sequence[str],
     """Run the experiment of a manifest; returns the exit code."""
     stream = sys.stdin.buffer if str(file) == "-" else None
     manifest = manifests.read(file, stream)
-    checked = manifests.check(manifest, settings, overrides)
+    folder = Path.cwd() if stream is not None else file.absolute().parent
+    checked = manifests.check(manifest, settings, overrides, folder)
     if len(checked.experiments) != 1:
         raise errors.BadInputError(
             f"{manifest.origin}: holds {len(checked.experiments)} Experiments; kuttab run takes one"

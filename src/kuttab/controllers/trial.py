@@ -100,6 +100,8 @@ class TrialController:
             return await self._lost(subject, status)
         if job is None:
             status, job, again = await self._start(subject, status)
+            if job is None and trial_state.state(status.conditions).finished:
+                return await self._end(subject, status, None)
             if job is None:
                 await self._write(subject, status)
                 return again

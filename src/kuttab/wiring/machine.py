@@ -97,8 +97,9 @@ async def drain(settings: settings_.Settings, subject: experiment.Experiment) ->
 @contextlib.asynccontextmanager
 async def _store(settings: settings_.Settings) -> AsyncIterator[objects.Store]:
     settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with lock.held(settings.data):
-        async with objects.Store(settings.objects_db, clock=clock.SystemClock()) as store:
+    time = clock.SystemClock()
+    with lock.Lock(settings.data, time):
+        async with objects.Store(settings.objects_db, clock=time) as store:
             yield store
 
 

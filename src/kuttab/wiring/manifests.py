@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import fnmatch
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
@@ -73,6 +74,39 @@ def override(value: Any, assignments: Sequence[str]) -> Any:
     return value
 
 
+def at_home(value: meta.Json, folder: Path, images: Mapping[str, Any]) -> meta.Json:
+    """The Experiment with ``workingDir`` set in every container that names none and whose image has no stand-in here."""
+
+    def visit(node: Any) -> Any:
+        if isinstance(node, list):
+            return [visit(item) for item in node]
+        if not isinstance(node, dict):
+            return node
+        changed = {key: visit(item) for key, item in node.items()}
+        containers = changed.get("containers")
+        if isinstance(containers, list):
+            changed["containers"] = [
+                {**item, "workingDir": str(folder)}
+                if isinstance(item, dict)
+                and "workingDir" not in item
+                and not _stands_in(str(item.get("image", "")), images)
+                else item
+                for item in containers
+            ]
+        return changed
+
+    spec = value.get("spec")
+    template = spec.get("trialTemplate") if isinstance(spec, dict) else None
+    tree = template.get("trialSpec") if isinstance(template, dict) else None
+    if not isinstance(tree, dict):
+        return value
+    return {**value, "spec": {**spec, "trialTemplate": {**template, "trialSpec": visit(tree)}}}
+
+
+def _stands_in(image: str, images: Mapping[str, Any]) -> bool:
+    return any(fnmatch.fnmatchcase(image, pattern) or image == pattern for pattern in images)
+
+
 def _put(node: Any, steps: Sequence[str], new: Any, said: str) -> Any:
     if not steps:
         return new
@@ -93,13 +127,18 @@ def _value(text: str) -> Any:
         return text
 
 
-def check(manifest: Manifest, settings: settings_.Settings, overrides: Sequence[str] = ()) -> Checked:
-    """Admit every document as a creation. Raises InvalidError with all problems, each with its line."""
+def check(
+    manifest: Manifest, settings: settings_.Settings, overrides: Sequence[str] = (), folder: Path | None = None
+) -> Checked:
+    """Admit every document as a creation. Raises InvalidError with all problems, each with its line.
+
+    With ``folder``, containers without a working directory get that one, so that programs beside the manifest are found.
+    """
     found = Checked()
     maps = _config_maps(manifest)
     for document in manifest.documents:
         value = document.value
-        if not isinstance(value, dict) or not isinstance(value.get("kind"), str):
+        if not isinstance(value.get("kind"), str):
             raise errors.BadInputError(
                 f"{manifest.origin}: holds no Kubernetes object (apiVersion, kind, metadata, spec)"
             )
@@ -108,6 +147,8 @@ def check(manifest: Manifest, settings: settings_.Settings, overrides: Sequence[
             found.warnings.append(f"{document.value.get('apiVersion')} was converted to kubeflow.org/v1beta1")
         if value["kind"] == experiment.Experiment.KIND:
             value = override(value, overrides)
+            if folder is not None:
+                value = at_home(value, folder, settings.images)
         value = _placed(value)
         try:
             admitted = chain.admit(
@@ -150,15 +191,8 @@ def _config_maps(manifest: Manifest) -> dict[tuple[str, str], dict[str, str]]:
     found = {}
     for document in manifest.documents:
         value = document.value
-        if isinstance(value, dict) and value.get("kind") == "ConfigMap" and isinstance(value.get("metadata"), dict):
+        if value.get("kind") == "ConfigMap" and isinstance(value.get("metadata"), dict):
             metadata, data = value["metadata"], value.get("data")
             key = (str(metadata.get("namespace") or "default"), str(metadata.get("name", "")))
             found[key] = {k: v for k, v in data.items() if isinstance(v, str)} if isinstance(data, dict) else {}
     return found
-
-
-def _located(problem: errors.Problem, document: yaml.Document) -> errors.Problem:
-    if problem.line is not None:
-        return problem
-    line, column = document.line_of(problem.path)
-    return errors.Problem(problem.path, problem.message, problem.reason, line, column)
