@@ -19,6 +19,7 @@ from kuttab.algorithms.gp_kernel import Array, nearest
 from kuttab.algorithms.gp_view import View
 
 _MOST_RESTARTS = 9
+_HUGE = 1e150  # differences of values must stay finite
 
 
 @dataclass(frozen=True)
@@ -143,8 +144,12 @@ class Mixed:
         )
 
     def tell(self, group: list[tuple[Any, float]]) -> bool:
-        """Take a group of results; tells whether the strategy has come to its end."""
-        self._strategy.tell(group)
+        """Take a group of results; tells whether the strategy has come to its end.
+
+        Ranks are told in place of values: the strategy needs no more, and its bound penalty breaks on equal or huge values.
+        """
+        ranks = np.argsort(np.argsort([value for _, value in group], kind="stable"), kind="stable")
+        self._strategy.tell([(raw, float(rank)) for (raw, _), rank in zip(group, ranks, strict=True)])
         return bool(self._strategy.should_stop())
 
 
@@ -190,7 +195,7 @@ class Replay:
         finite = y[~np.isnan(y)]
         if len(finite):
             self._worst = max(self._worst, float(finite.max())) if self._keys else float(finite.max())
-        values = np.where(np.isnan(y), self._worst, y)
+        values = np.clip(np.where(np.isnan(y), self._worst, y), -_HUGE, _HUGE)
         rows = self._columns.view.rows(codes)
         group = []
         for number, code, row, value in zip(numbers.tolist(), codes, rows, values.tolist(), strict=True):

@@ -1,8 +1,9 @@
 """Fit a Gaussian process by its most probable hyper-parameters.
 
 The objective is the log marginal likelihood plus log priors, with analytic gradients; the constant mean is profiled out. Priors
-are normal on the logarithms: length scales grow with the square root of the number of dimensions (so that a plain process
-stays useful in high dimension), signal variance is near 1 because targets are standardised, noise is small but not zero.
+are normal on the logarithms: length scales grow with the square root of the number of dimensions, so that a plain process stays
+useful in high dimension, and with the spread of a dimension; signal variance is near 1 because targets are standardised;
+noise is small but not zero.
 Sources: Rasmussen and Williams (2006), chapter 5; Hvarfner et al. (2024) for dimension-scaled priors.
 """
 
@@ -75,7 +76,7 @@ class Objective:
     def __init__(self, domain: Domain, embedded: Array, y: Array, extra: Array, priors: Priors) -> None:
         self._domain, self._x, self._y, self._extra = domain, embedded, y, extra
         size = domain.size
-        centre = np.full(size, np.log(priors.length * np.sqrt(size)))
+        centre = np.log(priors.length * np.sqrt(size) * domain.spread)
         self.centre = np.concatenate([centre, [np.log(priors.signal), np.log(priors.noise)]])
         self._width = np.concatenate([np.full(size, priors.length_width), [priors.signal_width, priors.noise_width]])
         low = np.concatenate([np.full(size, np.log(0.005)), [np.log(0.05), np.log(priors.noise_floor)]])

@@ -50,6 +50,11 @@ class Domain:
         """For each numeric dimension its embedded column."""
         return np.flatnonzero(~self.categorical[self.group])
 
+    @cached_property
+    def spread(self) -> Array:
+        """Root mean squared distance of two random points in each dimension, in units of that of a continuous one."""
+        return np.array([np.sqrt(6.0 * (1.0 - 1.0 / max(count, 2))) if count else 1.0 for count in self.choices])
+
     def embed(self, rows: Array) -> Array:
         """Embed rows ``(n, D)``; two different choices are at squared distance 1."""
         out = np.zeros((len(rows), len(self.group)))

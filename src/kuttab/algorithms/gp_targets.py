@@ -12,6 +12,9 @@ from scipy import optimize, special
 
 from kuttab.algorithms.gp_kernel import Array
 
+_HUGE = 1e100
+_REACH = 8.0
+
 
 def standardise(y: Array) -> Array:
     """Shift and scale to mean 0, deviation 1; constant values become 0."""
@@ -19,6 +22,22 @@ def standardise(y: Array) -> Array:
     if not np.isfinite(spread) or spread <= 1e-12 * max(1.0, float(np.abs(y).max())):
         return np.zeros_like(y)
     return np.asarray((y - y.mean()) / spread)
+
+
+def tame(y: Array) -> Array:
+    """Clip values that are hopelessly bad, so that one diverged run does not hide all differences between the others.
+
+    The limit lies eight times as far above the best value as the 30 % quantile does, which leaves normal and uniform samples alone.
+    """
+    largest = float(np.abs(y).max())
+    if largest > _HUGE:
+        y = y / largest
+    best = float(y.min())
+    for share in (0.3, 0.5, 0.75):
+        reach = float(np.quantile(y, share, method="lower")) - best
+        if reach > 1e-12 * max(abs(best), 1e-300):
+            return np.asarray(np.minimum(y, best + _REACH * reach))
+    return y
 
 
 def yeo_johnson(y: Array, power: float) -> Array:
@@ -63,7 +82,7 @@ def squash_bad_half(y: Array) -> Array:
 
 def warp(y: Array, mode: str = "power") -> Array:
     """Targets for the process from finite objective values to be minimised."""
-    z = standardise(y)
+    z = standardise(tame(y))
     if not z.any() or len(y) < 4:
         return z
     if mode == "none":
