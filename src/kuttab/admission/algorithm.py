@@ -11,6 +11,8 @@ from kuttab.api import experiment
 MAX_SETTINGS = 100
 MAX_SETTING_NAME = 128
 MAX_SETTING_VALUE = 4096
+MAX_SEED = 2**32 - 1
+"""The largest seed that every numeric library takes."""
 
 
 def check(spec: experiment.ExperimentSpec, report: Report, catalogue: limits.Catalogue) -> None:
@@ -50,6 +52,10 @@ def _check(algorithm: experiment.AlgorithmSpec, path: str, what: str, known: Col
             report.duplicate(f"{path}[{index}].name", setting.name)
         if len(setting.value) > MAX_SETTING_VALUE:
             report.refuse(f"{path}[{index}].value", f"is longer than {MAX_SETTING_VALUE} characters", TOO_LONG)
+        elif setting.name == "random_state" and _too_large(setting.value):
+            report.refuse(
+                f"{path}[{index}].value", f"{show(setting.value)} is too large; at most {MAX_SEED} is allowed"
+            )
         elif not setting.value.isprintable():
             report.refuse(f"{path}[{index}].value", f"{show(setting.value)} holds control characters")
         seen.add(setting.name)
@@ -64,3 +70,8 @@ def _check_stoppable(spec: experiment.ExperimentSpec, report: Report, caps: limi
             "spec.earlyStopping",
             f"a trial whose collector is {kind} cannot be stopped early; use the collector {usable}",
         )
+
+
+def _too_large(seed: str) -> bool:
+    digits = seed.lstrip("0")
+    return digits.isdecimal() and digits.isascii() and (len(digits) > 10 or int(digits) > MAX_SEED)

@@ -129,7 +129,7 @@ def _without_echoes(problems: Iterable[errors.Problem], found: list[errors.Probl
         problem
         for problem in problems
         if not any(
-            problem.path.startswith(path) or (problem.reason == REQUIRED and path.startswith(problem.path))
+            paths.within(problem.path, path) or (problem.reason == REQUIRED and paths.within(path, problem.path))
             for path in taken
         )
     ]

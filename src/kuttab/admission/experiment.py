@@ -6,10 +6,15 @@ time; each lives with its part of the object, here is only the order.
 
 from __future__ import annotations
 
+import math
+
 from kuttab.admission import algorithm, budget, collector, metadata, objective, parameters, trial_template
 from kuttab.admission.limits import Catalogue, Namespace
 from kuttab.admission.report import Report
 from kuttab.api import experiment, keys, meta
+
+MAX_GRID = 10**15
+"""Points of a grid, computed by multiplication."""
 
 
 def check_new(
@@ -44,7 +49,7 @@ def check_spec(
     budget.warn(spec, report)
     if sound:
         report.extend(catalogue.check_algorithm(subject))
-        warn_small_space(spec, report)
+        check_size(spec, report)
 
 
 def check_namespace(subject: experiment.Experiment, namespace: Namespace, report: Report) -> None:
@@ -59,16 +64,24 @@ def check_namespace(subject: experiment.Experiment, namespace: Namespace, report
         report.forbidden("metadata.namespace", f"namespace {name} is being deleted")
 
 
-def warn_small_space(spec: experiment.ExperimentSpec, report: Report) -> None:
-    """A budget larger than the space."""
-    if not spec.parameters or spec.max_trial_count is None:
-        return
-    if any(parameter.parameter_type == "unknown" for parameter in spec.parameters):
+def check_size(spec: experiment.ExperimentSpec, report: Report) -> None:
+    """The space against the budget: a warning when it is smaller, a refusal for a grid that nobody could walk."""
+    if not spec.parameters or any(parameter.parameter_type == "unknown" for parameter in spec.parameters):
         return
     points = parameters.cardinality(spec.parameters)
-    if points is not None and points < spec.max_trial_count:
+    if points is None:
+        return
+    if spec.algorithm is not None and spec.algorithm.algorithm_name == "grid" and points > MAX_GRID:
+        report.refuse(
+            "spec.parameters", f"the grid has {_short(points)} points; at most 10**15 make sense: use larger steps"
+        )
+    elif spec.max_trial_count is not None and points < spec.max_trial_count:
         report.warn(
             "spec.maxTrialCount",
             f"{spec.max_trial_count} trials are more than the {points} points of the space; "
             "an algorithm that repeats none ends the experiment when all are used",
         )
+
+
+def _short(number: int) -> str:
+    return f"about 10**{int(math.log10(number))}"

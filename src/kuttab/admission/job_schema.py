@@ -152,12 +152,8 @@ def _wrong(value: Any, type_: str) -> str:
 
 
 def _have(value: Any) -> str:
-    if isinstance(value, dict):
-        return "a mapping"
-    if isinstance(value, list):
-        return "a list"
-    return (
-        {None: "null", True: "true", False: "false"}.get(value, show(value))
-        if not isinstance(value, str)
-        else show(value)
-    )
+    if isinstance(value, dict | list):
+        return "a mapping" if isinstance(value, dict) else "a list"
+    if value is None or isinstance(value, bool):
+        return "null" if value is None else str(value).lower()
+    return show(value)

@@ -162,7 +162,7 @@ def _check_choices(kind: str, space: FeasibleSpace, path: str, report: Report, l
         if getattr(space, field):
             report.forbidden(f"{path}.{field}", f"belongs to int and double parameters; {kind} takes a list")
     if space.distribution in (*_POSITIVE, Distribution.NORMAL):
-        report.warn(f"{path}.distribution", f"{space.distribution} means nothing for a {kind} parameter and is ignored")
+        report.forbidden(f"{path}.distribution", f"{space.distribution} belongs to int and double parameters")
     choices = space.choices or []
     if not choices:
         report.required(f"{path}.list", "must hold at least one value")

@@ -1,7 +1,7 @@
 """Field paths: how a place in a document is written for people, ``spec.parameters[2].feasibleSpace.max``.
 
-A map key that is no plain word stands in brackets, as in ``metadata.labels[app.kubernetes.io/name]``. Paths are for messages and for
-finding a line in a file, never for deciding anything.
+A map key that is no plain word stands in brackets, as in ``metadata.labels[app.kubernetes.io/name]``; what a ConfigMap holds comes
+after a colon. Paths are for messages and for finding a line in a file, never for deciding anything.
 """
 
 from __future__ import annotations
@@ -16,11 +16,19 @@ _STEP = re.compile(r"\.?([A-Za-z0-9_$-]+)|\[(.*?)\](?=[.\[]|$)", re.DOTALL)
 def join(path: str, *steps: str | int) -> str:
     """The path of something below ``path``: text is a map key, a number an index from 0."""
     for step in steps:
-        if not isinstance(step, str) or _PLAIN.fullmatch(step) is None:
-            path = f"{path}[{step}]"
-        else:
-            path = f"{path}.{step}" if path else step
+        path = _child(path, step)
     return path
+
+
+def _child(path: str, step: str | int) -> str:
+    if not isinstance(step, str) or _PLAIN.fullmatch(step) is None:
+        return f"{path}[{step}]"
+    return path + step if not path or path.endswith(":") else f"{path}.{step}"
+
+
+def within(path: str, above: str) -> bool:
+    """Whether ``path`` is ``above`` or lies below it."""
+    return path.startswith(above) and (len(path) == len(above) or not above or path[len(above)] in ".[:")
 
 
 def of(steps: Iterable[str | int]) -> str:

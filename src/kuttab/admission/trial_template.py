@@ -10,7 +10,7 @@ from typing import Any
 
 from kuttab.admission import collector, job_schema, paths, pods, workloads, yaml
 from kuttab.admission.limits import Catalogue, Limits
-from kuttab.admission.report import TOO_LONG, UNSUPPORTED, Report, nearest, show
+from kuttab.admission.report import TOO_LONG, UNSUPPORTED, Report, show
 from kuttab.api import experiment, meta
 from kuttab.api.experiment import CollectorKind
 from kuttab.base import errors
@@ -77,7 +77,7 @@ def check(
         report.required(f"{PATH}.trialParameters", "must be given; an empty list says that there are none")
     if tree is None:
         return
-    path = f"{PATH}.trialSpec" if given.trial_spec is not None else f"{PATH}.configMap"
+    path = f"{PATH}.trialSpec" if given.trial_spec is not None else f"{PATH}.configMap:"
     names = [parameter.name for parameter in subject.spec.parameters or () if parameter.name]
     report.extend(template.check(given, tree, names))
     _check_kind(subject, tree, path, report, catalogue, user)
@@ -125,9 +125,10 @@ def _check_kind(
         return
     allowed = catalogue.limits.workload_kinds
     if (version, kind) not in allowed:
-        hint = nearest(f"{version} {kind}", [f"{a} {b}" for a, b in allowed])
         known = ", ".join(sorted({name for _, name in allowed}))
         ask = "" if version.rpartition("/")[0] in _KUBERNETES_GROUPS else "; an operator can allow it"
+        right = sorted(a for a, b in allowed if b == kind)
+        hint = f"; did you mean apiVersion {right[0]}?" if right else ""
         report.refuse(
             paths.join(path, "kind"),
             f"{show(kind)} of {show(version)} is no workload that a trial may be (allowed: {known}){hint or ask}",

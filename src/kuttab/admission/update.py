@@ -85,7 +85,7 @@ def _check_counts(subject: experiment.Experiment, report: Report, catalogue: Cat
     parameters.check(subject.spec, judged, catalogue.limits)
     if not judged.problems:
         report.extend(catalogue.check_algorithm(subject))
-        experiment_rules.warn_small_space(subject.spec, report)
+        experiment_rules.check_size(subject.spec, report)
 
 
 def _refuse_changes(before: meta.Json, after: meta.Json, names: set[str], report: Report) -> None:

@@ -51,13 +51,15 @@ class Document:
     def line_of(self, path: str) -> tuple[int, int]:
         """Line and column, from 1, of the field at that path, or of the nearest field above it that is in the file."""
         line, column, below = self.place
+        node: Any = self.value
         for step in paths.steps(path):
             if isinstance(below, dict) and step in below:
-                line, column, below = below[step]
-            elif isinstance(below, list) and step.isdecimal() and int(step) < len(below):
-                line, column, below = below[int(step)]
-            else:
+                node, (line, column, below) = node[step], below[step]
+                continue
+            index = _index(node, step) if isinstance(below, list) else None
+            if index is None:
                 break
+            node, (line, column, below) = node[index], below[index]
         return line, column
 
     def locate(self, problem: errors.Problem) -> errors.Problem:
@@ -91,6 +93,13 @@ def load_one(text: bytes | str, origin: str = "") -> meta.Json:
     if len(documents) > 1:
         raise _refused(origin, f"holds {len(documents)} documents where one object is expected", documents[1].place)
     return documents[0].value
+
+
+def _index(items: list[Any], step: str) -> int | None:
+    """Which item of a list a step means: its number, or the one of that name."""
+    if step.isdecimal() and len(step) < 10:
+        return int(step) if int(step) < len(items) else None
+    return next((i for i, item in enumerate(items) if isinstance(item, dict) and item.get("name") == step), None)
 
 
 def _refused(origin: str, message: str, place: Place | None = None) -> errors.InvalidError:
@@ -284,6 +293,8 @@ class _Reader:
         if place is None and getattr(error, "position", None) is not None:
             place = _place_of(self._source, error.position)  # type: ignore[attr-defined]
         said = getattr(error, "problem", None) or getattr(error, "reason", None) or "it does not parse"
+        if "nesting depth" in said:
+            return _too_deep(self._origin, place)
         hint = "; indent with spaces, not tabs" if "cannot start any token" in said and "\t" in self._source else ""
         return _refused(self._origin, f"cannot be read as YAML: {said}{hint}", place)
 
