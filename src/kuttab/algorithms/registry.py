@@ -52,9 +52,16 @@ def names() -> list[str]:
 
 
 def summaries() -> list[tuple[str, str]]:
-    """Name and one line about each, sorted by name; loads third parties' classes, but none of ours."""
+    """Name and one line about each, sorted by name; loads third parties' classes, but none of ours.
+
+    A third party's that cannot be loaded has the reason as its line.
+    """
     lines = {name: line for name, (_, line) in _OURS.items()}
-    lines.update({name: load(name).summary for name in _theirs()})
+    for name in _theirs():
+        try:
+            lines[name] = load(name).summary
+        except errors.BadInputError as error:
+            lines[name] = error.message
     return sorted(lines.items())
 
 

@@ -1,9 +1,9 @@
 """Tree-structured Parzen estimator: model where the good trials lie and where the others do, propose where the ratio is best.
 
 The first points come from a scrambled Sobol sequence. Pending points count as bad ones (constant liar), so parallel
-proposals keep away from each other. Points that failed count as bad too, and the ratio is weighed against the probability that
-a trial there fails, by two more estimators, so crash regions are left. The models are rebuilt from the history at each ask: n trials and d parameters cost
-O(n d).
+proposals keep away from each other. Points that failed count as bad too, and the ratio is weighed against the probability
+that a trial there fails, by two more estimators, so crash regions are left. The models are rebuilt from the history at each
+ask: n trials and d parameters cost O(n d).
 """
 
 from __future__ import annotations
