@@ -170,7 +170,9 @@ class Mixture:
         for j in layout.tables if n else ():
             relative = np.log(self._tables[j]) - np.log(self._prior(j))
             total[:, :n] += relative.T[layout.places(codes, j)][:, self._places[j]]
-        return np.asarray(special.logsumexp(total + np.log(self._weights), axis=1))
+        total += np.log(self._weights)
+        peak = total.max(axis=1)  # finite: the prior's column always is
+        return np.asarray(np.log(np.exp(total - peak[:, None]).sum(axis=1)) + peak)
 
     def _log_apart(self, codes: Floats) -> Floats:
         layout, n = self._layout, len(self._codes)
