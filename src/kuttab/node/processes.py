@@ -16,7 +16,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,14 +35,12 @@ _CLEAR_SECONDS = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """What to run: program and arguments, whole environment, folder to start in, file that gets both outputs."""
+    """What to run: absolute path of the program and arguments, whole environment, folder to start in, file that gets both outputs."""
 
     argv: Sequence[str]
     env: Mapping[str, str]
     cwd: Path
     log: Path
-    executable: str = ""
-    """File to execute; empty: the first argument, which is then an absolute path."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +71,9 @@ class Child:
         self.exit: Exit | None = None
         self.ended = asyncio.Event()
         self.popen = popen
+        self.strays: dict[int, str] = {}
+        """Descendants outside the group, seen when it was asked to end: number to start time."""
+        self.timer: asyncio.TimerHandle | None = None
 
     @property
     def pid(self) -> int:
@@ -137,30 +138,55 @@ class Processes:
         self._signal_group(child, signal.SIGKILL)
         returncode = child.popen.poll()
         child.exit = Exit.of(returncode if returncode is not None else child.popen.wait())
+        if child.timer is not None:
+            child.timer.cancel()
         child.ended.set()
         on_exit(child)
 
-    async def end(self, child: Child, grace: float) -> None:
-        """Ask the group to end, wait up to ``grace`` seconds, then kill all of it and whatever left it.
-
-        Returns when nothing is left; UnavailableError when something cannot be killed (it hangs in the kernel).
-        """
-        strays: list[int] = []
-        if child.exit is None:
-            strays = list(identity.descendants(child.pid))
+    def stop(self, child: Child, grace: float) -> None:
+        """Ask the group to end, and kill it after ``grace`` seconds; ``on_exit`` tells when it has. A shorter grace may follow."""
+        if child.exit is not None:
+            return
+        if child.timer is None:
+            self._note_strays(child)
             self._signal_group(child, signal.SIGTERM)
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(child.ended.wait(), grace)
-        if child.exit is None:
-            strays = [*{*strays, *identity.descendants(child.pid)}]
-            self._signal_group(child, signal.SIGKILL)
-        await self.clear(child, strays)
+        else:
+            child.timer.cancel()
+        loop = asyncio.get_running_loop()
+        if grace > 0:
+            child.timer = loop.call_later(grace, self._kill, child)
+        else:
+            self._kill(child)
 
-    async def clear(self, child: Child, strays: Iterable[int] = ()) -> None:
-        """Make sure that nothing of an ended (or killed) process is left; forget it then. Same errors as :meth:`end`."""
-        known = {pid: found.started for pid in strays if (found := identity.stat(pid)) is not None}
+    def _kill(self, child: Child) -> None:
+        if child.exit is None:
+            self._note_strays(child)
+            self._signal_group(child, signal.SIGKILL)
+
+    def _note_strays(self, child: Child) -> None:
+        for pid in identity.descendants(child.pid):
+            found = identity.stat(pid)
+            if found is not None and found.group != child.pid:
+                child.strays[pid] = found.started
+
+    async def end(self, child: Child, grace: float) -> None:
+        """Stop, wait, and clear away: nothing is left when it returns.
+
+        UnavailableError when something cannot be killed (it hangs in the kernel).
+        """
+        self.stop(child, grace)
+        try:
+            await asyncio.wait_for(child.ended.wait(), grace + _CLEAR_SECONDS)
+        except TimeoutError as error:
+            raise errors.UnavailableError(
+                f"process {child.pid} of pod {child.pod} does not end though killed"
+            ) from error
+        await self.clear(child)
+
+    async def clear(self, child: Child) -> None:
+        """Make sure that nothing of an ended process is left, and forget it then. UnavailableError as :meth:`end`."""
         pause, waited = 0.002, 0.0
-        while left := self._leftovers(child, known):
+        while left := self._leftovers(child):
             if waited > _CLEAR_SECONDS:
                 raise errors.UnavailableError(f"processes {sorted(left)} of pod {child.pod} do not end though killed")
             for pid in left:
@@ -170,11 +196,10 @@ class Processes:
             pause = min(pause * 2, 0.2)
         self._children.pop(child.pid, None)
 
-    def _leftovers(self, child: Child, strays: Mapping[int, str]) -> set[int]:
-        left = set() if child.exit is not None else {child.pid}
-        left |= {pid for pid, started in strays.items() if _same(pid, started)}
+    def _leftovers(self, child: Child) -> set[int]:
+        left = {pid for pid, started in child.strays.items() if _same(pid, started)}
         left |= self._orphans(child)
-        if child.exit is not None and _group_lives(child.pid):
+        if _group_lives(child.pid):
             # Members that are being torn down; the group was struck before its leader was reaped.
             left |= {
                 pid for pid in psutil.pids() if (s := identity.stat(pid)) and s.group == child.pid and not s.zombie
@@ -247,11 +272,10 @@ def _popen(command: Command, env: dict[str, str]) -> subprocess.Popen[bytes]:
     try:
         output = os.open(command.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
     except OSError as error:
-        raise _verdict(error, f"cannot open the log file {command.log}") from error
+        raise verdict(error, f"cannot open the log file {command.log}") from error
     try:
         return subprocess.Popen(
             list(command.argv),
-            executable=command.executable or None,
             env=env,
             cwd=command.cwd,
             stdin=subprocess.DEVNULL,
@@ -261,12 +285,13 @@ def _popen(command: Command, env: dict[str, str]) -> subprocess.Popen[bytes]:
             close_fds=True,
         )
     except (OSError, ValueError) as error:
-        raise _verdict(error, f"cannot start {command.executable or command.argv[0]!r} in {command.cwd}") from error
+        raise verdict(error, f"cannot start {command.argv[0]!r} in {command.cwd}") from error
     finally:
         os.close(output)
 
 
-def _verdict(error: Exception, what: str) -> errors.KuttabError:
+def verdict(error: Exception, what: str) -> errors.KuttabError:
+    """What an error of the system at a start means: UnavailableError when the machine is short of something, else CannotRunError."""
     text = f"{what}: {getattr(error, 'strerror', None) or error}"
     if isinstance(error, OSError) and error.errno in _SCARCE:
         return errors.UnavailableError(text)

@@ -221,3 +221,11 @@ def normal(path: str) -> str:
 def inside(path: str) -> bool:
     """Whether a relative path stays within its folder."""
     return not path.startswith("/") and ".." not in path.split("/") and "\0" not in path
+
+
+def size(path: Path) -> int:
+    """Size of a file in bytes; 0 when it is not there."""
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0

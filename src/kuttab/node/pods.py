@@ -1,0 +1,415 @@
+"""The kubelet of one machine: runs a Pod's containers as processes, follows their metrics and limits, and writes the Pod's status.
+
+Order at a start: everything checked, the Pod's creation on disk, then the first process. Order at an end: processes gone, metrics
+drained with their final marker, Pod status, then the finalizer that kept the Pod. Whoever owns the Pod (a job controller) is told
+through ``on_change`` and calls :meth:`Kubelet.advance`, which may be repeated after any error. It decides nothing about retries.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from pathlib import Path
+
+from kuttab.api import kinds, meta
+from kuttab.base import clock as clocks
+from kuttab.base import errors, log
+from kuttab.node import identity, meters, pod_status, prepare, processes, settings, volumes
+from kuttab.ports import objects as port
+
+_log = log.get(__name__)
+_AWKWARD = re.compile(r"""[\s$'"`\\;&|<>()*?\[\]{}!#~]""")
+"""Characters that a shell would take apart: paths are put into ``sh -c`` texts as they are."""
+
+
+class Container:
+    """A container of a run: what was prepared, its process, its state for the status."""
+
+    def __init__(self, name: str, image: str) -> None:
+        self.prepared: prepare.Prepared | None = None
+        self.child: processes.Child | None = None
+        self.state = pod_status.ContainerState(name, image)
+
+    @property
+    def live(self) -> bool:
+        """Whether its process runs."""
+        return self.child is not None and self.child.exit is None
+
+
+class Run:
+    """A Pod that runs here, or has just ended and is being put to rest."""
+
+    def __init__(self, pod: meta.Resource, plan: prepare.Plan, on_change: Callable[[], None], started: str) -> None:
+        self.pod = pod
+        self.plan = plan
+        self.on_change = on_change
+        self.started = started
+        spec = pod.section("spec")
+        self.inits = [Container(c["name"], c.get("image", "")) for c in spec.get("initContainers") or ()]
+        self.mains = [Container(c["name"], c.get("image", "")) for c in spec.get("containers") or ()]
+        self.stage = 0
+        """Index of the init container to run next; beyond the last, the containers proper run."""
+        self.meter: meters.Meter | None = None
+        self.drained = False
+        self.reason = ""
+        self.message = ""
+        self.met = False
+        """Whether an early-stopping rule has been met."""
+        self.finished = False
+        self.lock = asyncio.Lock()
+
+    @property
+    def containers(self) -> list[Container]:
+        """All containers, init containers first."""
+        return [*self.inits, *self.mains]
+
+    @property
+    def live(self) -> bool:
+        """Whether any process runs."""
+        return any(container.live for container in self.containers)
+
+    @property
+    def phase(self) -> str:
+        """Phase of the Pod as last written."""
+        return pod_status.phase(self.pod)
+
+    @property
+    def exits(self) -> dict[str, int]:
+        """Exit codes of containers that have ended."""
+        return {c.state.name: c.state.exit.code for c in self.containers if c.state.exit is not None}
+
+    def mark(self, reason: str, message: str = "") -> None:
+        """Say why the run is being ended; the first reason stays."""
+        if not self.reason:
+            self.reason, self.message = reason, message
+
+
+class Kubelet:
+    """Runs Pods. Use from one event loop; :meth:`tick` must be called by :meth:`run` while Pods run."""
+
+    def __init__(
+        self,
+        objects: port.Objects,
+        clock: clocks.Clock,
+        node: settings.NodeSettings,
+        open_meter: meters.OpenMeter,
+    ) -> None:
+        self.objects = objects
+        self.settings = node
+        self.processes = processes.Processes(identity.node_name(node.data_dir), dedicated=node.dedicated)
+        self.runs: dict[str, Run] = {}
+        self._clock = clock
+        self._open_meter = open_meter
+        self._wake = asyncio.Event()
+        self._sampled = 0.0
+        self._alias: Path | None = None
+
+    def open(self) -> None:
+        """Make the data folder and start watching processes. Idempotent."""
+        self.settings.data_dir.mkdir(0o700, parents=True, exist_ok=True)
+        if self._alias is None and _AWKWARD.search(str(self.settings.data_dir.resolve())):
+            self._alias = Path(tempfile.mkdtemp(prefix="kuttab-")) / "data"
+            self._alias.symlink_to(self.settings.data_dir.resolve())
+        self.processes.open()
+
+    async def close(self) -> None:
+        """End everything that runs, without writing a status: recovery does that, here or after the next start."""
+        await asyncio.gather(*(self.end(run) for run in list(self.runs.values())))
+        self.processes.close()
+        if self._alias is not None:
+            shutil.rmtree(self._alias.parent, ignore_errors=True)
+            self._alias = None
+
+    @property
+    def data_dir(self) -> Path:
+        """The data folder by a path without characters that a shell would take apart."""
+        return self._alias or self.settings.data_dir.resolve()
+
+    def now(self) -> str:
+        """Wall time for a status."""
+        return clocks.rfc3339(self._clock.now())
+
+    async def start(self, pod: meta.Resource, plan: prepare.Plan, on_change: Callable[[], None]) -> Run:
+        """Start a Pod that has just been created.
+
+        A Pod that cannot run at all is finished when this returns (reason ContainerCannotRun). UnavailableError: nothing was started,
+        and the same call may be made again.
+        """
+        run = Run(pod, plan, on_change, self.now())
+        try:
+            await self._prepare(run)
+            await self.objects.settle()
+            self.runs[pod.uid] = run
+            await self._spawn_stage(run)
+        except (errors.BadInputError, processes.CannotRunError) as error:
+            self.runs[pod.uid] = run
+            run.mark(pod_status.CANNOT_RUN, error.message)
+            await self.advance(run)
+            return run
+        except errors.UnavailableError:
+            await self.end(run)
+            self.runs.pop(pod.uid, None)
+            raise
+        await self._write_status(run, self._document(run, pod_status.RUNNING))
+        self._wake.set()
+        return run
+
+    async def adopt(self, pod: meta.Resource, plan: prepare.Plan, reason: str, message: str) -> Run:
+        """Take up a Pod of an earlier life whose processes are gone, so that :meth:`advance` drains its metrics and ends it so."""
+        run = Run(pod, plan, _nothing, pod.section("status").get("startTime", self.now()))
+        await self._prepare(run)
+        run.stage = len(run.inits)
+        run.mark(reason, message)
+        return run
+
+    async def _prepare(self, run: Run) -> None:
+        sources = await prepare.read_sources(self.objects, run.pod.namespace, run.pod.section("spec"))
+        inits, mains = prepare.containers(run.pod, run.plan, sources, replace(self.settings, data_dir=self.data_dir))
+        for container, ready in zip(run.containers, (*inits, *mains), strict=True):
+            container.prepared = ready
+        self._attach_meter(run)
+
+    def _attach_meter(self, run: Run) -> None:
+        subject, primary = run.plan.trial, run.plan.primary
+        container = next((c for c in run.mains if c.state.name == primary), None)
+        if subject is None or not primary:
+            return
+        if container is None or container.prepared is None:
+            raise errors.BadInputError(
+                f"no container is named {primary!r}, the trial's primaryContainerName;"
+                f" there are {', '.join(c.state.name for c in run.mains)}"
+            )
+        mounts = container.prepared.mounts
+        run.meter = self._open_meter(
+            subject, run.pod.uid, container.prepared.command.log, lambda path: mounts.resolve(path) or Path(path)
+        )
+
+    async def _spawn_stage(self, run: Run) -> None:
+        """Start the next init container, or all containers when none is left."""
+        group = [run.inits[run.stage]] if run.stage < len(run.inits) else run.mains
+        for container in group:
+            assert container.prepared is not None
+            child = self.processes.spawn(container.prepared.command, run.pod.uid, lambda _: run.on_change())
+            container.child = child
+            container.state = replace(container.state, token=child.who.token, started=self.now())
+
+    async def advance(self, run: Run) -> bool:
+        """Move a run on as far as it goes now; True when it is finished and written. Repeat it after any error."""
+        async with run.lock:
+            if run.finished:
+                return True
+            for container in run.containers:
+                self._note_exit(run, container)
+            if run.live:
+                return False
+            if not run.reason and run.stage < len(run.inits):
+                done = run.inits[run.stage].state.exit
+                if done is not None and done.code == 0:
+                    await self._clear(run)
+                    run.stage += 1
+                    if await self._continue(run):
+                        return False
+            await self._clear(run)
+            await self._drain(run)
+            await self._conclude(run)
+            return True
+
+    async def _continue(self, run: Run) -> bool:
+        try:
+            await self._spawn_stage(run)
+        except processes.CannotRunError as error:
+            run.mark(pod_status.CANNOT_RUN, error.message)
+            return False
+        await self._write_status(run, self._document(run, pod_status.RUNNING))
+        return True
+
+    def _note_exit(self, run: Run, container: Container) -> None:
+        child, state = container.child, container.state
+        if child is None or child.exit is None or state.exit is not None:
+            return
+        reason = run.reason if run.reason in (pod_status.OOM_KILLED, pod_status.LOG_TOO_LARGE) else ""
+        if run.reason == pod_status.EARLY_STOPPED and state.name == run.plan.primary:
+            reason = pod_status.EARLY_STOPPED
+        message = run.message if reason else ""
+        container.state = replace(state, exit=child.exit, finished=self.now(), reason=reason, message=message)
+
+    def stop(self, run: Run, *, grace: float | None = None) -> None:
+        """Ask a run's processes to end, and kill them when the grace is over; ``on_change`` tells, :meth:`advance` finishes."""
+        for container in run.containers:
+            if container.child is not None:
+                self.processes.stop(container.child, self._grace(run) if grace is None else grace)
+
+    async def end(self, run: Run) -> None:
+        """End a run's processes now and wait until nothing is left of them."""
+        children = [c.child for c in run.containers if c.child is not None]
+        await asyncio.gather(*(self.processes.end(child, self._grace(run)) for child in children))
+
+    def _grace(self, run: Run) -> float:
+        given = run.pod.section("spec").get("terminationGracePeriodSeconds")
+        most = self.settings.grace_seconds
+        return min(most, given) if isinstance(given, int | float) and given >= 0 else most
+
+    async def _clear(self, run: Run) -> None:
+        for container in run.containers:
+            if container.child is not None and container.child.exit is not None:
+                await self.processes.clear(container.child)
+
+    async def _drain(self, run: Run) -> None:
+        """Store the rest of the metrics with the final marker, before anything says that the Pod has ended."""
+        if run.reason == pod_status.LOG_TOO_LARGE:
+            self._cut_logs(run)
+        elif run.meter is not None and not run.drained:
+            clean = run.reason in ("", pod_status.EARLY_STOPPED)
+            try:
+                await run.meter.finish(clean)
+            except errors.UnavailableError:
+                raise
+            except errors.KuttabError as error:
+                _log.warning("metrics_unreadable", pod=run.pod.name, problem=error)
+        run.drained = True
+
+    def _cut_logs(self, run: Run) -> None:
+        cap = self.settings.log_cap_bytes
+        for container in run.containers:
+            path = container.prepared.command.log if container.prepared else None
+            if path is None or not path.exists() or path.stat().st_size <= cap:
+                continue
+            with contextlib.suppress(OSError), path.open("r+b") as file:
+                file.truncate(cap)
+                file.seek(0, os.SEEK_END)
+                file.write(f"\n[kuttab: LogTooLarge: cut here at {cap} bytes; the program was ended]\n".encode())
+
+    async def _conclude(self, run: Run) -> None:
+        if run.reason == pod_status.EARLY_STOPPED:
+            phase, message = pod_status.SUCCEEDED, run.message
+        elif run.reason:
+            phase, message = pod_status.FAILED, run.message
+        else:
+            phase, message = pod_status.outcome([c.state for c in run.containers])
+        run.message = message
+        if run.reason == pod_status.CANNOT_RUN:
+            code = processes.Exit(pod_status.START_ERROR_CODE)
+            for container in run.containers:
+                if container.state.exit is None:
+                    container.state = replace(container.state, exit=code, reason=run.reason, message=message)
+        await self._write_status(run, self._document(run, phase))
+        await self._release(run)
+        run.finished = True
+        self.runs.pop(run.pod.uid, None)
+
+    def _document(self, run: Run, phase: str) -> meta.Json:
+        return pod_status.document(
+            phase,
+            [c.state for c in run.mains],
+            [c.state for c in run.inits],
+            start_time=run.started,
+            reason=run.reason,
+            message=run.message,
+            restarts=pod_status.attempt(run.pod),
+        )
+
+    async def _write_status(self, run: Run, status: meta.Json) -> None:
+        """The node is the only writer of a Pod's status, so a conflict means other fields: read again and write the same."""
+        await self._write(run, lambda pod: self.objects.update_status(meta.evolve(pod, status=status)))
+
+    async def _release(self, run: Run) -> None:
+        await self._write(run, lambda pod: release(self.objects, pod))
+
+    async def _write(self, run: Run, action: Callable[[meta.Resource], Awaitable[meta.Object]]) -> None:
+        for _ in range(5):
+            try:
+                written = await action(run.pod)
+            except errors.ConflictError:
+                found = await self.objects.get(kinds.POD, run.pod.namespace, run.pod.name)
+                if found.uid != run.pod.uid:
+                    return
+                assert isinstance(found, meta.Resource)
+                run.pod = found
+            except errors.NotFoundError:
+                return  # Deleted with force: there is nothing to write to.
+            else:
+                if isinstance(written, meta.Resource):
+                    run.pod = written
+                return
+        raise errors.UnavailableError(f"pod {run.pod.name} is being changed too often to write its status")
+
+    async def run(self) -> None:
+        """Look after running Pods until cancelled; sleeps without a timer while there are none."""
+        while True:
+            if not self.runs:
+                self._wake.clear()
+                await self._wake.wait()
+            await asyncio.sleep(self.settings.poll_seconds)
+            await self.tick()
+
+    async def tick(self) -> None:
+        """One look at every run: metrics each time, memory and log sizes when it is time for them."""
+        for run in list(self.runs.values()):
+            await self._poll(run)
+        now = self._clock.monotonic()
+        if now - self._sampled >= self.settings.sample_seconds:
+            self._sampled = now
+            for run in list(self.runs.values()):
+                self._sample(run)
+            self.processes.reap_adopted()
+
+    async def _poll(self, run: Run) -> None:
+        if run.meter is None or run.met or run.reason or not run.live:
+            return
+        async with run.lock:
+            try:
+                met = not run.drained and await run.meter.poll()
+            except Exception as problem:  # one trial's files must not stop the others' metrics
+                _log.warning("metrics_poll_failed", pod=run.pod.name, problem=problem)
+                return
+        if met:
+            run.met = True
+            run.on_change()
+
+    def _sample(self, run: Run) -> None:
+        if run.reason or not run.live:
+            return
+        for container in run.containers:
+            found = self._excess(container)
+            if found is not None:
+                run.mark(*found)
+                self.stop(run, grace=0)
+                return
+
+    def _excess(self, container: Container) -> tuple[str, str] | None:
+        child, ready, cap = container.child, container.prepared, self.settings.log_cap_bytes
+        if child is None or ready is None or not container.live:
+            return None
+        if volumes.size(ready.command.log) > cap:
+            return pod_status.LOG_TOO_LARGE, f"the log of container {ready.name!r} grew beyond {cap} bytes"
+        if ready.memory is not None and _exceeds(child, ready.memory):
+            return pod_status.OOM_KILLED, f"container {ready.name!r} used more than its limit of {ready.memory} bytes"
+        return None
+
+
+def _nothing() -> None:
+    return None
+
+
+async def release(objects: port.Objects, pod: meta.Resource) -> meta.Resource:
+    """Take the node's finalizer off a Pod whose processes are gone."""
+    if pod_status.FINALIZER not in (pod.metadata.finalizers or ()):
+        return pod
+    left = [name for name in pod.metadata.finalizers or () if name != pod_status.FINALIZER]
+    written = await objects.update(meta.evolve(pod, metadata=meta.evolve(pod.metadata, finalizers=left)))
+    assert isinstance(written, meta.Resource)
+    return written
+
+
+def _exceeds(child: processes.Child, limit: int) -> bool:
+    """Whether a process and its descendants hold more memory; shared pages are divided only when the quick sum is over it."""
+    members = child.members()
+    if sum(map(identity.resident_bytes, members)) <= limit:
+        return False
+    return sum(map(identity.proportional_bytes, members)) > limit

@@ -1,0 +1,164 @@
+"""From a pod to commands that can be started: folders, environment, paths, programs.
+
+All looking at the world that a start needs happens here, before anything is started, so that what is wrong with a pod is known
+before it has an effect.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from kuttab.api import keys, kinds, meta, trial
+from kuttab.base import errors
+from kuttab.node import environ, images, meters, processes, settings, support, volumes
+from kuttab.ports import objects as port
+
+PBT_DIRECTORY = "suggestion_trial_dir"
+"""Setting of population-based training: where in the container a member finds its checkpoint."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """One container, ready to start."""
+
+    name: str
+    command: processes.Command
+    mounts: volumes.Mounts
+    memory: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a pod will run. ``primary`` is the container that is measured, empty when none is."""
+
+    folder: Path
+    trial: trial.Trial | None = None
+    primary: str = ""
+    env: Mapping[str, str] = field(default_factory=dict)
+    checkpoint: tuple[str, Path] | None = None
+    volumes_folder: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """Data of the ConfigMaps that a pod refers to."""
+
+    text: environ.ConfigMaps
+    binary: Mapping[str, Any]
+
+
+async def read_sources(objects: port.Objects, namespace: str, spec: Mapping[str, Any]) -> Sources:
+    """Read every ConfigMap that a pod's spec names; those that do not exist are left out."""
+    text, binary = {}, {}
+    for name in environ.config_map_names(spec):
+        try:
+            found = await objects.get(kinds.CONFIG_MAP, namespace, name)
+        except errors.NotFoundError:
+            continue
+        text[name] = found.section("data")
+        binary[name] = found.section("binaryData")
+    return Sources(text, binary)
+
+
+async def read_checkpoint(
+    objects: port.Objects, data_dir: Path, subject: trial.Trial | None
+) -> tuple[str, Path] | None:
+    """The checkpoint folder of a member of a population and where its container finds it; None for other trials."""
+    if subject is None or not subject.metadata.label(keys.LABEL_PBT_GENERATION):
+        return None
+    experiment_name = subject.metadata.label(keys.LABEL_EXPERIMENT)
+    try:
+        found = await objects.get(kinds.EXPERIMENT, subject.namespace, experiment_name)
+    except errors.NotFoundError:
+        return None
+    algorithm = meta.dump(found).get("spec", {}).get("algorithm", {})
+    directory = next(
+        (s.get("value", "") for s in algorithm.get("algorithmSettings") or () if s.get("name") == PBT_DIRECTORY), ""
+    )
+    if not directory:
+        return None
+    base = data_dir / "checkpoints" / subject.namespace
+    parent = subject.metadata.label(keys.LABEL_PBT_PARENT)
+    folder = await asyncio.to_thread(volumes.checkpoints, base, experiment_name, subject.name, parent)
+    return volumes.normal(directory), folder
+
+
+def containers(
+    pod: meta.Resource, plan: Plan, sources: Sources, node: settings.NodeSettings
+) -> tuple[list[Prepared], list[Prepared]]:
+    """Prepare the pod's init containers and containers, creating their folders.
+
+    CannotRunError, InvalidError and MissingConfigError as their causes say; UnavailableError when the disk is to blame.
+    """
+    spec = pod.section("spec")
+    try:
+        plan.folder.mkdir(0o700, parents=True, exist_ok=True)
+        base = plan.volumes_folder or plan.folder / "volumes"
+        claims = node.data_dir / "claims" / pod.namespace
+        folders = volumes.make_volumes(spec.get("volumes") or (), base, claims, sources.text, sources.binary)
+        make = [
+            [_container(entry, pod, plan, folders, sources, node) for entry in spec.get(key) or ()]
+            for key in ("initContainers", "containers")
+        ]
+    except OSError as error:
+        raise processes.verdict(error, f"cannot prepare the folders of pod {pod.name}") from error
+    return make[0], make[1]
+
+
+def _container(
+    entry: Mapping[str, Any],
+    pod: meta.Resource,
+    plan: Plan,
+    folders: Mapping[str, Path],
+    sources: Sources,
+    node: settings.NodeSettings,
+) -> Prepared:
+    name = entry["name"]
+    image = images.find(node.images, entry.get("image", ""))
+    declared = environ.variables(entry, pod, sources.text)
+    if name == plan.primary and plan.trial is not None:
+        declared[keys.ENV_TRIAL_NAME] = plan.trial.name
+    mounts = volumes.Mounts(_mounts(entry, plan, folders, declared))
+
+    def translate(text: str) -> str:
+        return images.below_root(image, mounts.rewrite(text))
+
+    env = {**node.inherited(), "HOSTNAME": pod.name, **image.env, **plan.env}
+    env |= {key: translate(value) for key, value in declared.items()}
+    argv = [translate(environ.expand(word, declared)) for word in _argv(entry, image)]
+    mounts.make()
+    cwd = volumes.workdir(entry.get("workingDir") or image.workdir, mounts, image.root, node.started_in, plan.folder)
+    # The file itself as first word: Python finds its home by that word, not by what was executed.
+    argv[0] = images.program(image, argv[0], env, cwd)
+    command = processes.Command(argv, env, cwd, plan.folder / f"{name}.log")
+    limits = (entry.get("resources") or {}).get("limits") or {}
+    return Prepared(name, command, mounts, support.quantity(limits.get("memory")))
+
+
+def _argv(entry: Mapping[str, Any], image: images.Image) -> Sequence[str]:
+    words = [*(entry.get("command") or image.command), *(entry.get("args") or ())]
+    if not (entry.get("command") or image.command):
+        raise processes.CannotRunError(
+            f"container {entry['name']!r} has no command, and the images setting gives none for image"
+            f" {entry.get('image', '')!r}; add command to the container, or images[{entry.get('image', '')!r}].command"
+        )
+    return words
+
+
+def _mounts(
+    entry: Mapping[str, Any], plan: Plan, folders: Mapping[str, Path], declared: Mapping[str, str]
+) -> list[volumes.Mount]:
+    found = []
+    if plan.trial is not None:
+        path, is_folder = meters.files(plan.trial)
+        collector = volumes.collector(path, is_folder, plan.folder)
+        if collector is not None:
+            found.append(collector)
+        if plan.checkpoint is not None:
+            found.append(volumes.Mount(*plan.checkpoint))
+    # A mount that the user declares wins over one of ours at the same path.
+    return [*found, *volumes.declared(entry, folders, declared)]
