@@ -167,7 +167,7 @@ async def _describe(settings: settings_.Settings, name: str, namespace: str | No
             age = render.age(extra.get("lastTimestamp"))
             typer.echo(f"  {age:<8}{extra.get('reason', ''):<22}{render.clean(extra.get('message', ''))}")
     if isinstance(subject, trial.Trial):
-        typer.echo(f"Log:              {settings.trials / subject.name}")
+        typer.echo(f"Log:              {settings.trials / subject.namespace / subject.name}")
 
 
 async def _either(objects: Any, name: str, namespace: str | None) -> experiment.Experiment | trial.Trial:

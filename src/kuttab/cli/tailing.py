@@ -40,9 +40,8 @@ async def show(settings: settings_.Settings, name: str, *, follow: bool, tail: i
 
 def log_file(settings: settings_.Settings, name: str) -> Path | None:
     """The newest attempt's log of a trial."""
-    folder = settings.trials / name
-    files = sorted(folder.glob("**/*.log"), key=lambda file: file.stat().st_mtime_ns)
-    return files[-1] if files else None
+    files = [file for folder in settings.trials.glob(f"*/{name}") for file in folder.glob("*/*.log")]
+    return max(files, key=lambda file: (file.parent.name, file.stat().st_mtime_ns), default=None)
 
 
 async def _wait_for(settings: settings_.Settings, name: str) -> Path:

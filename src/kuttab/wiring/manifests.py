@@ -96,11 +96,12 @@ def at_home(value: meta.Json, folder: Path, images: Mapping[str, Any]) -> meta.J
         return changed
 
     spec = value.get("spec")
-    template = spec.get("trialTemplate") if isinstance(spec, dict) else None
-    tree = template.get("trialSpec") if isinstance(template, dict) else None
-    if not isinstance(tree, dict):
+    if not isinstance(spec, dict) or not isinstance(spec.get("trialTemplate"), dict):
         return value
-    return {**value, "spec": {**spec, "trialTemplate": {**template, "trialSpec": visit(tree)}}}
+    template = spec["trialTemplate"]
+    if not isinstance(template.get("trialSpec"), dict):
+        return value
+    return {**value, "spec": {**spec, "trialTemplate": {**template, "trialSpec": visit(template["trialSpec"])}}}
 
 
 def _stands_in(image: str, images: Mapping[str, Any]) -> bool:
@@ -156,7 +157,7 @@ def check(
             )
         except errors.InvalidError as problem:
             raise errors.InvalidError(
-                [_located(item, document) for item in problem.problems], manifest.origin
+                [document.locate(item) for item in problem.problems], manifest.origin
             ) from problem
         found.warnings.extend(admitted.warnings)
         if isinstance(admitted.object, experiment.Experiment):
