@@ -24,6 +24,9 @@ from kuttab.algorithms.parameters import Floats
 WIDEST_TABLE = 64
 """Grids with more points than this are treated as continuous."""
 
+BINS = 256
+"""Above this number of kernels a parameter on its own is modelled by as many bins."""
+
 Indices = NDArray[np.intp]
 
 
@@ -119,10 +122,23 @@ class Mixture:
         mass = np.diff(special.ndtr((edges[None, :] - middles[:, None]) / sigma), axis=1) + 1e-12
         return np.asarray(mass / mass.sum(axis=1, keepdims=True))
 
+    def _condensed(self) -> tuple[Floats, Floats]:
+        """Kernel centres (k, smooth) and their weights; many kernels are gathered into bins narrower than any bandwidth."""
+        mu = self._units[:, self._layout.smooth]
+        if len(mu) <= BINS:
+            return mu, np.broadcast_to(self._weights[:-1, None], mu.shape)
+        at = np.minimum((mu * BINS).astype(np.intp), BINS - 1)
+        columns = [np.bincount(at[:, j], weights=self._weights[:-1], minlength=BINS) for j in range(mu.shape[1])]
+        centres = (np.arange(BINS) + 0.5) / BINS
+        return np.tile(centres[:, None], (1, mu.shape[1])), np.stack(columns, axis=1)
+
     @cached_property
     def _norm(self) -> Floats:
-        """Mass of each kernel inside the cube (n, smooth), times sigma * sqrt(2 pi)."""
-        mu = self._units[:, self._layout.smooth]
+        """:meth:`_norm_at` of every kernel (n, smooth)."""
+        return self._norm_at(self._units[:, self._layout.smooth])
+
+    def _norm_at(self, mu: Floats) -> Floats:
+        """Mass inside the cube of kernels with these centres, times sigma * sqrt(2 pi)."""
         inside = special.ndtr((1 - mu) / self._sigma) - special.ndtr(-mu / self._sigma)
         return np.asarray(inside * self._sigma * np.sqrt(2 * np.pi))
 
@@ -182,8 +198,9 @@ class Mixture:
         prior = self._weights[-1]
         if len(layout.smooth):
             at = layout.space.encode(codes)[:, layout.smooth]
-            z = (at[:, None, :] - self._units[None][:, :, layout.smooth]) / self._sigma
-            density = np.einsum("mns,ns->ms", np.exp(-0.5 * z * z), self._weights[:-1, None] / self._norm)
+            mu, weights = self._condensed()
+            z = (at[:, None, :] - mu) / self._sigma
+            density = np.einsum("mns,ns->ms", np.exp(-0.5 * z * z), weights / self._norm_at(mu))
             out[:, layout.smooth] = np.log(density + prior)
         for j in layout.tables:
             table = self._tables[j]
