@@ -52,8 +52,8 @@ async def running(settings: settings_.Settings) -> AsyncIterator[Machine]:
             planes = plane.ControlPlane(parts)
             node = nodes.Node(settings, system, rows, planes, time)
             machine = manager.Manager(
-                list(plane.informers.values()),
-                [*plane.controllers, *node.controllers],
+                list(planes.informers.values()),
+                [*planes.controllers, *node.controllers],
                 [planes.events.run, *node.runnables],
             )
             await node.recover()

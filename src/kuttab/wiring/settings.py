@@ -35,11 +35,6 @@ class Settings:
         return self.data / "objects.db"
 
     @property
-    def observations_url(self) -> str:
-        """Where metric rows go."""
-        return self.database or f"sqlite:///{self.data / 'observations.db'}"
-
-    @property
     def trials(self) -> Path:
         """One folder per trial: log and result files."""
         return self.data / "trials"
