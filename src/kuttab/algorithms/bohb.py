@@ -25,7 +25,7 @@ from kuttab.algorithms.parameters import Floats
 class Settings(asha.Settings):
     """Settings of bohb."""
 
-    gamma: float = settings_.real(0.15, "Share of the configurations that counts as good.", above=0, below=1)
+    gamma: float = settings_.real(0.1, "Share of the configurations that counts as good.", above=0, below=1)
     n_EI_candidates: int = settings_.integer(  # noqa: N815 - the spelling of tpe
         24, "Configurations drawn from the good model, of which the best is tried.", at_least=1,
         aliases=("n_ei_candidates",),
@@ -65,11 +65,12 @@ class Bohb(asha.Asha):
         """The most promising of the good model's draws that has not been tried."""
         if self._good is None or generator.random() < self.problem.settings.random_fraction:
             return standings.draw(generator)
-        kernels = parzen.Kernels()
+        kernels = parzen.Kernels(prior_weight=0.5)
         good = parzen.Mixture(self._layout, self._good, np.ones(len(self._good)), kernels, joint=True)
         bad = parzen.Mixture(self._layout, self._bad, np.ones(len(self._bad)), kernels, joint=True)
-        rows = parzen.ranked(good, bad, generator, self.problem.settings.n_EI_candidates)
-        configuration = next((np.asarray(row) for row in rows if standings.fresh(row)), None)
+        rows = good.sample(generator, self.problem.settings.n_EI_candidates)
+        order = np.argsort(bad.log_density(rows) - good.log_density(rows), kind="stable")
+        configuration: Floats | None = next((rows[place] for place in order if standings.fresh(rows[place])), None)
         if configuration is None:
             return standings.draw(generator)
         self._bad = np.vstack([self._bad, configuration])
