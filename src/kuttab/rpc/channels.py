@@ -85,14 +85,22 @@ def path_of(service: str, method: str) -> str:
     return f"/{service}/{method}"
 
 
-def parse(kind: Message, raw: bytes, where: str) -> Message:
-    """A message from its bytes; BrokenAnswerError when they are none."""
+def parse(kind: Message, raw: bytes) -> Message:
+    """A message from its bytes; BadInputError when they are none."""
     made = kind()
     try:
         made.ParseFromString(raw)
     except Exception as error:  # protobuf's DecodeError has no stable home across its versions
-        raise errors.BrokenAnswerError(f"{where} answered with bytes that are no {made.DESCRIPTOR.name}") from error
+        raise errors.BadInputError(f"the bytes are no {made.DESCRIPTOR.name} message") from error
     return made
+
+
+def parse_answer(kind: Message, raw: bytes, where: str) -> Message:
+    """A service's answer from its bytes; BrokenAnswerError when they are none."""
+    try:
+        return parse(kind, raw)
+    except errors.BadInputError as error:
+        raise errors.BrokenAnswerError(f"{where}: {error.message}") from error
 
 
 def clean(text: str, limit: int = 500) -> str:

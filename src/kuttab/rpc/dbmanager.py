@@ -96,7 +96,7 @@ class DbManagerClient:
             trial_name=trial_name, metric_name=metric, start_time=start, end_time=end
         )
         raw = await self._call("GetObservationLog", request)
-        reply = channels.parse(messages.GetObservationLogReply, raw, self._channel.address)
+        reply = channels.parse_answer(messages.GetObservationLogReply, raw, self._channel.address)
         return [
             port.Row(item.metric.name, item.metric.value, item.time_stamp) for item in reply.observation_log.metric_logs
         ]

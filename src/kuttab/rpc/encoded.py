@@ -1,4 +1,7 @@
-"""The trials of an experiment as encoded messages, kept up to date instead of being encoded on each ask."""
+"""The trials of an experiment as encoded messages: kept up to date by the asking side, told apart by the answering side.
+
+The contract sends the whole history on each ask. Neither side encodes or decodes a trial again that has not changed.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import bisect
 from collections.abc import Iterable
 
 from kuttab.api import experiment, history, suggestion
+from kuttab.base import errors
 from kuttab.ports import suggestion as port
 from kuttab.rpc import convert
 
@@ -87,6 +91,46 @@ def field(number: int, raw: bytes) -> bytes:
 def varint_field(number: int, value: int) -> bytes:
     """A field that holds a whole number from 0."""
     return bytes([number << 3]) + _varint(value)
+
+
+def split(raw: bytes) -> tuple[bytes, list[bytes]]:
+    """A request's bytes without field 2, and the encoded messages of field 2; BadInputError when they are no message."""
+    rest: list[bytes] = []
+    found: list[bytes] = []
+    at, size = 0, len(raw)
+    while at < size:
+        start = at
+        tag, at = _read_varint(raw, at)
+        kind = tag & 7
+        if kind == 2:
+            length, at = _read_varint(raw, at)
+            end = at + length
+        elif kind == 0:
+            end = _read_varint(raw, at)[1]
+        elif kind in (1, 5):
+            end = at + (8 if kind == 1 else 4)
+        else:
+            raise errors.BadInputError("the bytes are no message")
+        if end > size:
+            raise errors.BadInputError("the bytes end within a field")
+        if tag == _TRIALS_TAG[0]:
+            found.append(raw[at:end])
+        else:
+            rest.append(raw[start:end])
+        at = end
+    return b"".join(rest), found
+
+
+def _read_varint(raw: bytes, at: int) -> tuple[int, int]:
+    value = shift = 0
+    while at < len(raw) and shift < 64:
+        byte = raw[at]
+        at += 1
+        value |= (byte & 127) << shift
+        if byte < 128:
+            return value, at
+        shift += 7
+    raise errors.BadInputError("the bytes end within a field")
 
 
 def _field(raw: bytes) -> bytes:

@@ -13,7 +13,7 @@ from typing import Any, Final
 from kuttab.algorithms import engine
 from kuttab.api import experiment, meta, suggestion
 from kuttab.base import errors, log
-from kuttab.rpc import convert
+from kuttab.rpc import channels, convert, messages
 from kuttab.rpc.messages import Message
 from kuttab.rules import naming
 
@@ -31,8 +31,8 @@ class Asked:
     total: int = 0
 
 
-def asked(request: Message) -> Asked:
-    """The numbers of a request, in whichever of the contract's forms it comes.
+def asked(request: Message, trials: int) -> Asked:
+    """The numbers of a request with that many trials, in whichever of the contract's forms it comes.
 
     Up to v0.11 field 3 is the count; in v0.12 field 4 is the total; from v0.13 on field 4 is the count and field 5 the total.
     """
@@ -43,8 +43,8 @@ def asked(request: Message) -> Asked:
         count = current if current > 0 else old
     if not 0 <= count <= MAX_COUNT:
         raise errors.BadInputError(f"current_request_number must lie between 0 and {MAX_COUNT}, not {count}")
-    if total - count > len(request.trials) + MAX_COUNT:
-        raise errors.BadInputError(f"total_request_number {total} is far beyond the {len(request.trials)} trials sent")
+    if total - count > trials + MAX_COUNT:
+        raise errors.BadInputError(f"total_request_number {total} is far beyond the {trials} trials sent")
     return Asked(count, max(total, 0))
 
 
@@ -54,7 +54,7 @@ class Search:
 
     subject: experiment.Experiment
     session: engine.Session
-    seen: dict[str, bytes] = field(default_factory=dict)
+    seen: dict[bytes, str] = field(default_factory=dict)
     slots: dict[str, int] = field(default_factory=dict)
     used: set[int] = field(default_factory=set)
     given: dict[int, suggestion.TrialAssignment] = field(default_factory=dict)
@@ -74,32 +74,39 @@ class Search:
         self.subject = subject
         return self
 
-    def answer(self, trials: list[Any], wanted: Asked) -> engine.Answer:
-        """Take the trials in and propose; assignments come with names."""
+    def answer(self, trials: list[bytes], wanted: Asked) -> engine.Answer:
+        """Take the encoded trials in and propose; assignments come with names."""
         self._take(trials, max(wanted.total, len(trials)) + wanted.count)
         first = max(wanted.total - wanted.count, max(self.used, default=-1) + 1)
-        pending = [item for slot, item in self.given.items() if slot < first and item.name not in self.slots]
-        found = self.session.propose(first, wanted.count, pending)
+        self.given = {slot: item for slot, item in self.given.items() if slot < first and item.name not in self.slots}
+        found = self.session.propose(first, wanted.count, list(self.given.values()))
         named = [
             item if item.name else meta.evolve(item, name=naming.trial_name(self.subject, item.slot))
             for item in found.assignments
         ]
-        self.given = {slot: item for slot, item in self.given.items() if slot < first and item.name not in self.slots}
         self.given.update({item.slot: item for item in named})
         return engine.Answer(named, found.settings, found.exhausted, found.wait)
 
-    def _take(self, trials: list[Any], slots: int) -> None:
-        objective = self.subject.spec.objective or experiment.ObjectiveSpec()
-        encoded = {trial.name: trial.SerializeToString(deterministic=True) for trial in trials}
-        gone = [name for name in self.seen if name not in encoded]
+    def _take(self, trials: list[bytes], slots: int) -> None:
+        fresh = [raw for raw in trials if raw not in self.seen]
+        if not fresh and len(trials) == len(self.seen):
+            return
+        parsed = [(raw, channels.parse(messages.Trial, raw)) for raw in fresh]
+        seen = {raw: self.seen[raw] for raw in trials if raw in self.seen}
+        seen.update({raw: trial.name for raw, trial in parsed})
+        present = set(seen.values())
+        gone = [name for name in self.slots if name not in present]
         for name in gone:
-            self._free(name)
-        changed = [trial for trial in trials if gone or self.seen.get(trial.name) != encoded[trial.name]]
+            self.used.discard(self.slots.pop(name))
+        if gone:  # the session must be told of all that are left
+            parsed = [(raw, channels.parse(messages.Trial, raw)) for raw in seen]
+        changed = [trial for _, trial in parsed]
         self._number([trial for trial in changed if trial.name not in self.slots], slots)
+        objective = self.subject.spec.objective or experiment.ObjectiveSpec()
         records = [convert.record_of(trial, self.slots[trial.name], objective) for trial in changed]
         for finding in self.session.update(records, complete=bool(gone)):
             logger.info("record_unusable", trial=finding.trial, outcome=finding.outcome, detail=finding.detail)
-        self.seen = encoded
+        self.seen = seen
 
     def _number(self, fresh: list[Any], slots: int) -> None:
         """Give slots to trials that have none."""
@@ -128,6 +135,3 @@ class Search:
     def _hold(self, name: str, slot: int) -> None:
         self.slots[name] = slot
         self.used.add(slot)
-
-    def _free(self, name: str) -> None:
-        self.used.discard(self.slots.pop(name))

@@ -18,7 +18,7 @@ from kuttab.algorithms.stopping import curves, rule
 from kuttab.api import experiment, history
 from kuttab.base import errors
 from kuttab.ports import observations as port
-from kuttab.rpc import convert, dbmanager, messages, searches
+from kuttab.rpc import channels, convert, dbmanager, encoded, messages, searches
 from kuttab.rpc.messages import Message
 from kuttab.rpc.serving import PROBE_NAME, Health, handler
 from kuttab.rpc.suggestions import EXHAUSTED, WAIT
@@ -50,7 +50,7 @@ class SuggestionService:
     def handler(self) -> Any:
         """The service, for :class:`kuttab.rpc.serving.Server`."""
         methods = {"GetSuggestions": self.suggest, "ValidateAlgorithmSettings": self.validate}
-        return handler(messages.SUGGESTION, methods)
+        return handler(messages.SUGGESTION, methods, raw=("GetSuggestions",))
 
     def health(self) -> Health:
         """The health service that Katib's probes ask."""
@@ -64,16 +64,18 @@ class SuggestionService:
             raise errors.InvalidError(problems)
         return messages.ValidateAlgorithmSettingsReply()
 
-    async def suggest(self, request: Message, context: Any) -> Message:
+    async def suggest(self, raw: bytes, context: Any) -> Message:
         """As many assignments as asked for; fewer with the reason in the trailing metadata."""
+        head, trials = encoded.split(raw)
+        request = channels.parse(messages.GetSuggestionsRequest, head)
         subject = self._subject(request)
-        wanted = searches.asked(request)
+        wanted = searches.asked(request, len(trials))
         slot = self._slots.setdefault(subject.name, _Slot())
         self._slots.move_to_end(subject.name)
         if len(self._slots) > MAX_EXPERIMENTS:
             self._slots.popitem(last=False)
         async with slot.lock:
-            answer = await asyncio.to_thread(_answer, slot, subject, list(request.trials), wanted)
+            answer = await asyncio.to_thread(_answer, slot, subject, trials, wanted)
         if answer.exhausted:
             context.set_trailing_metadata(((EXHAUSTED, "true"),))
         elif answer.wait:
@@ -90,7 +92,7 @@ class SuggestionService:
         return subject
 
 
-def _answer(slot: _Slot, subject: experiment.Experiment, trials: list[Any], wanted: searches.Asked) -> engine.Answer:
+def _answer(slot: _Slot, subject: experiment.Experiment, trials: list[bytes], wanted: searches.Asked) -> engine.Answer:
     if slot.search is None:
         slot.search = searches.Search.start(subject)
     else:

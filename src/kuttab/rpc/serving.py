@@ -5,7 +5,7 @@ There is no reflection: the contract is public, and a server need not tell stran
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Any, Final
 
 import grpc
@@ -30,28 +30,32 @@ _OPTIONS: Final = (
     ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
 )
 
-Method = Callable[[Message, Any], Awaitable[Message]]
-"""A unary method: request and context to reply."""
+Method = Callable[[Any, Any], Awaitable[Message]]
+"""A unary method: request (a message, or bytes) and context to reply."""
 Probe = Callable[[], Awaitable[None]]
 """Raises a KuttabError when the service cannot work just now."""
 
 
-def handler(service: str, methods: Mapping[str, Method]) -> Any:
-    """The handler of a service; every error of a method becomes a code with a sentence, never a traceback."""
+def handler(service: str, methods: Mapping[str, Method], *, raw: Collection[str] = ()) -> Any:
+    """The handler of a service; every error of a method becomes a code with a sentence, never a traceback.
+
+    Methods named in ``raw`` get the request's bytes.
+    """
     made = {}
     for name, (request, reply) in messages.METHODS[service].items():
         made[name] = grpc.unary_unary_rpc_method_handler(
-            _guarded(f"{service}/{name}", methods[name]),
-            request_deserializer=request.FromString,
+            _guarded(f"{service}/{name}", methods[name], None if name in raw else request),
             response_serializer=reply.SerializeToString,
         )
     return grpc.method_handlers_generic_handler(service, made)
 
 
-def _guarded(name: str, method: Method) -> Method:
-    async def run(request: Message, context: Any) -> Message:
+def _guarded(name: str, method: Method, kind: Message | None) -> Any:
+    """The method over bytes, so that bytes that are no message are the caller's fault and not a fault of ours."""
+
+    async def run(raw: bytes, context: Any) -> Message:
         try:
-            return await method(request, context)
+            return await method(raw if kind is None else channels.parse(kind, raw), context)
         except errors.KuttabError as error:
             code = getattr(grpc.StatusCode, error.grpc_code)
             await context.abort(code, channels.clean(error.message, 2000))

@@ -151,7 +151,7 @@ class GrpcSuggestions:
             raise failure.as_unavailable() from None
         if len(raw) > answers.MAX_BYTES:
             raise errors.BrokenAnswerError(f"the answer has {len(raw)} bytes; at most {answers.MAX_BYTES} are read")
-        reply = channels.parse(messages.GetSuggestionsReply, raw, path)
+        reply = channels.parse_answer(messages.GetSuggestionsReply, raw, path)
         waiting = {item.name for item in request.pending}
         found = answers.assignments(
             reply, request.experiment, request.count, lambda name: entry.trials.knows(name) or name in waiting
@@ -173,7 +173,7 @@ class GrpcSuggestions:
             raw, _ = await self._stopping.call(path, b"".join(parts), self._timeout)
         except channels.Failed as failure:
             raise failure.as_unavailable() from None
-        return answers.rules(channels.parse(messages.GetEarlyStoppingRulesReply, raw, path))
+        return answers.rules(channels.parse_answer(messages.GetEarlyStoppingRulesReply, raw, path))
 
 
 def _head(subject: experiment.Experiment) -> bytes:
