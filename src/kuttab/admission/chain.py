@@ -14,7 +14,7 @@ from kuttab.admission import compat, defaults, fields, paths, trial_template, up
 from kuttab.admission import experiment as experiment_rules
 from kuttab.admission import trial as trial_rules
 from kuttab.admission.limits import Catalogue, Limits, Namespace
-from kuttab.admission.report import FORBIDDEN, REQUIRED, Report, show
+from kuttab.admission.report import FORBIDDEN, REQUIRED, Report, plain, show
 from kuttab.api import experiment, kinds, meta, suggestion, trial
 from kuttab.base import errors
 
@@ -47,8 +47,8 @@ def admit(
 ) -> Admitted:
     """The verdict on creating, changing or deleting an object.
 
-    ``old`` is the stored object of an update. ``namespace`` is where the object goes. With ``strict`` off, unknown fields are dropped
-    with a warning instead of being refused (kubectl's ``--validate=false``).
+    ``old`` is the stored object of an update. ``namespace`` is where the object goes. With ``strict`` off (kubectl's
+    ``--validate=false``), an unknown field gives a warning instead of a refusal: ours are dropped, those of a workload are kept.
 
     Raises InvalidError with every problem and its field path, TooLargeError for an object beyond the size limit.
     """
@@ -73,11 +73,15 @@ def admit(
         trial_rules.check(obj, before, judged, user=user, system=user in limits.system_users)
         obj = meta.evolve(obj, status=before.status) if before is not None else obj
     report.extend(found)
-    report.extend(_without_echoes(judged.problems, found))
-    report.warnings += judged.warnings
-    if report.problems or obj is None:
-        raise errors.InvalidError(report.problems, _title(document))
-    return Admitted(obj, report.warnings)
+    problems = report.problems
+    for problem in _without_echoes(judged.problems, found):
+        if not strict and problem.message.startswith(fields.UNKNOWN):
+            report.warnings.append(str(problem))
+        elif problem not in problems:
+            problems.append(problem)
+    if problems or obj is None:
+        raise _refusal(problems, document)
+    return Admitted(obj, [plain(warning) for warning in report.warnings + judged.warnings])
 
 
 def _judge_experiment(
@@ -144,13 +148,13 @@ def _kind(document: meta.Json) -> kinds.Kind | None:
         if not isinstance(value, str) or not value
     ]
     if problems:
-        raise errors.InvalidError(problems, _title(document))
+        raise _refusal(problems, document)
     kind = _OURS.get(str(name))
     if kind is None or str(version).rpartition("/")[0] != kind.group:
         return None
     if version != kind.api_version:
         message = f"{show(version)} is not served; write {kind.api_version}"
-        raise errors.InvalidError([errors.Problem("apiVersion", message, "FieldValueNotSupported")], _title(document))
+        raise _refusal([errors.Problem("apiVersion", message, "FieldValueNotSupported")], document)
     return kind
 
 
@@ -159,7 +163,7 @@ def _load(document: meta.Json) -> meta.Object:
     obj, found = fields.decode(document, kind)
     wrong = [problem for problem in found if problem.reason != FORBIDDEN]
     if obj is None or wrong:
-        raise errors.InvalidError(wrong, _title(document))
+        raise _refusal(wrong, document)
     return obj
 
 
@@ -167,35 +171,35 @@ def _title(document: meta.Json) -> str:
     metadata = document.get("metadata")
     name = (metadata.get("name") or metadata.get("generateName")) if isinstance(metadata, dict) else ""
     kind = document.get("kind")
-    return " ".join(part[:60] for part in (kind, name) if isinstance(part, str) and part)
+    return " ".join(plain(part, 60) for part in (kind, name) if isinstance(part, str) and part)
+
+
+def _refusal(problems: list[errors.Problem], document: meta.Json) -> errors.InvalidError:
+    """The refusal, in text that prints on one line whatever the document holds."""
+    shown = [errors.Problem(plain(p.path), plain(p.message), p.reason) for p in problems]
+    return errors.InvalidError(shown, _title(document))
 
 
 def _check_shape(document: Any, limits: Limits) -> None:
     """Depth, size and plainness of a document, before anything walks it. Nothing here recurses."""
     if not isinstance(document, dict):
-        raise errors.InvalidError([errors.Problem("", "must be a mapping with apiVersion and kind")])
+        raise _refusal([errors.Problem("", "must be a mapping with apiVersion and kind")], {})
     size = depth = 0
     level: list[Any] = [document]
     while level:
         depth += 1
         if depth > MAX_DEPTH + 1:
-            raise errors.InvalidError(
-                [errors.Problem("", f"is nested deeper than {MAX_DEPTH} levels")], _title(document)
-            )
+            raise _refusal([errors.Problem("", f"is nested deeper than {MAX_DEPTH} levels")], document)
         below: list[Any] = []
         for node in level:
             if isinstance(node, dict):
-                size += 2 + sum(len(key) + 4 if isinstance(key, str) else 4 for key in node)
-                if not all(isinstance(key, str) for key in node):
-                    raise errors.InvalidError([errors.Problem("", "holds a key that is no text")], _title(document))
+                size += 2 + sum(_size(key, document) for key in node)
                 below.extend(node.values())
             elif isinstance(node, list):
                 size += 2 + len(node)
                 below.extend(node)
-            elif isinstance(node, str):
-                size += 2 + (len(node) if node.isascii() else _utf8(node, document))
             else:
-                size += 4
+                size += _size(node, document) if isinstance(node, str) else 4
         if size > limits.max_object_bytes:
             raise errors.TooLargeError(
                 f"{_title(document) or 'the object'} is larger than {limits.max_object_bytes} bytes; put large data elsewhere"
@@ -203,20 +207,24 @@ def _check_shape(document: Any, limits: Limits) -> None:
         level = below
 
 
-def _utf8(text: str, document: meta.Json) -> int:
+def _size(text: Any, document: meta.Json) -> int:
+    """Bytes of a text or key as JSON, at least. Refuses a key that is no text, and text that cannot be written."""
+    if not isinstance(text, str):
+        raise _refusal([errors.Problem("", f"holds a key that is no text: {show(text)}")], document)
+    if text.isascii():
+        return len(text) + 4
     try:
-        return len(text.encode())
+        return len(text.encode()) + 4
     except UnicodeEncodeError:
-        where = _path_of(text, document)
-        problem = errors.Problem(where, f"{show(text)} holds half of a surrogate pair, which is no text")
-        raise errors.InvalidError([problem], _title(document)) from None
+        message = f"{show(text)} holds half of a surrogate pair, which is no text"
+        raise _refusal([errors.Problem(_path_of(text, document), message)], document) from None
 
 
 def _path_of(text: str, document: meta.Json) -> str:
     stack: list[tuple[str, Any]] = [("", document)]
     while stack:
         path, node = stack.pop()
-        if node is text:
+        if node is text or (isinstance(node, dict) and text in node):
             return path
         items = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ()
         stack.extend((paths.join(path, key), value) for key, value in items)

@@ -20,6 +20,9 @@ from kuttab.admission.report import FORBIDDEN, REQUIRED, nearest, show
 from kuttab.api import kinds, meta
 from kuttab.base import errors
 
+UNKNOWN = "unknown field"
+"""How the message about a field that no type knows begins."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Field:
@@ -83,7 +86,7 @@ def _clean(document: meta.Json, model: type[meta.Model], path: str, unknown: lis
             if foreign:
                 cleaned[key] = value
             else:
-                message = f"unknown field{nearest(str(key), known)}"
+                message = f"{UNKNOWN}{nearest(str(key), known)}"
                 unknown.append(errors.Problem(paths.join(path, str(key)), message, FORBIDDEN))
         elif value is None:
             if entry.nullable:

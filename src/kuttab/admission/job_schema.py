@@ -1,6 +1,6 @@
 """Field names and types of a batch/v1 Job, so that a misspelt one is refused before any trial is made.
 
-The table states what the Kubernetes API (core/v1 and batch/v1, v1.35) has; rarely used parts end in ``any`` and are not looked into.
+The table states what the Kubernetes API (core/v1 and batch/v1, v1.37) has; rarely used parts end in ``any`` and are not looked into.
 Types: ``str``, ``bool``, ``int``, ``nat`` (0 or more), ``quantity``, ``map`` (text to text), ``any``, the name of another row, and
 ``[x]`` for a list of x. A placeholder that is a whole value counts as right: what may stand where is the template's business.
 """
@@ -11,7 +11,7 @@ import functools
 import re
 from typing import Any
 
-from kuttab.admission import paths
+from kuttab.admission import fields, paths
 from kuttab.admission.report import FORBIDDEN, Report, nearest, show
 from kuttab.api import meta
 
@@ -21,7 +21,7 @@ Meta: name=str generateName=str namespace=str selfLink=str uid=str resourceVersi
  deletionTimestamp=any deletionGracePeriodSeconds=int labels=map annotations=map ownerReferences=any finalizers=[str] managedFields=any
 JobSpec: parallelism=nat completions=nat activeDeadlineSeconds=nat podFailurePolicy=any successPolicy=any backoffLimit=nat
  backoffLimitPerIndex=nat maxFailedIndexes=nat selector=any manualSelector=bool template=PodTemplate ttlSecondsAfterFinished=nat
- completionMode=str suspend=bool podReplacementPolicy=str managedBy=str
+ completionMode=str suspend=bool podReplacementPolicy=str managedBy=str scheduling=any
 PodTemplate: metadata=Meta spec=PodSpec
 PodSpec: volumes=[Volume] initContainers=[Container] containers=[Container] ephemeralContainers=any restartPolicy=str
  terminationGracePeriodSeconds=nat activeDeadlineSeconds=nat dnsPolicy=str nodeSelector=map serviceAccountName=str serviceAccount=str
@@ -30,6 +30,7 @@ PodSpec: volumes=[Volume] initContainers=[Container] containers=[Container] ephe
  tolerations=[Toleration] hostAliases=any priorityClassName=str priority=int dnsConfig=any readinessGates=any runtimeClassName=str
  enableServiceLinks=bool preemptionPolicy=str overhead=any topologySpreadConstraints=any setHostnameAsFQDN=bool os=any hostUsers=bool
  schedulingGates=any resourceClaims=any resources=Resources hostnameOverride=str workloadRef=any
+ schedulingGroup=any evictionResponders=any
 Affinity: nodeAffinity=any podAffinity=any podAntiAffinity=any
 Toleration: key=str operator=str value=str effect=str tolerationSeconds=int
 Named: name=str
@@ -47,6 +48,7 @@ EnvFrom: prefix=str configMapRef=SourceRef secretRef=SourceRef
 SourceRef: name=str optional=bool
 Resources: limits=quantities requests=quantities claims=any
 Mount: name=str readOnly=bool recursiveReadOnly=str mountPath=str subPath=str mountPropagation=str subPathExpr=str
+ bindMountOptions=any
 Probe: exec=any httpGet=any tcpSocket=any grpc=any initialDelaySeconds=nat timeoutSeconds=nat periodSeconds=nat successThreshold=nat
  failureThreshold=nat terminationGracePeriodSeconds=nat
 Lifecycle: postStart=any preStop=any stopSignal=str
@@ -57,10 +59,10 @@ Volume: name=str hostPath=any emptyDir=EmptyDir gcePersistentDisk=any awsElastic
  iscsi=any glusterfs=any persistentVolumeClaim=Claim rbd=any flexVolume=any cinder=any cephfs=any flocker=any downwardAPI=any fc=any
  azureFile=any configMap=ConfigVolume vsphereVolume=any quobyte=any azureDisk=any photonPersistentDisk=any projected=any portworxVolume=any
  scaleIO=any storageos=any csi=any ephemeral=any image=any
-EmptyDir: medium=str sizeLimit=quantity
-SecretVolume: secretName=str items=[Item] defaultMode=nat optional=bool
-ConfigVolume: name=str items=[Item] defaultMode=nat optional=bool
-Item: key=str path=str mode=nat
+EmptyDir: medium=str sizeLimit=quantity mode=nat
+SecretVolume: secretName=str items=[Item] defaultMode=nat defaultUser=any optional=bool
+ConfigVolume: name=str items=[Item] defaultMode=nat defaultUser=any optional=bool
+Item: key=str path=str mode=nat user=any
 Claim: claimName=str readOnly=bool
 """
 _QUANTITY = re.compile(r"\+?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+|[numkMGTPE]|[KMGTPE]i)?")
@@ -88,7 +90,7 @@ def _check_row(node: meta.Json, row: dict[str, str], path: str, report: Report) 
     for key, value in node.items():
         type_ = row.get(key)
         if type_ is None:
-            report.refuse(paths.join(path, key), f"unknown field{nearest(key, row)}", FORBIDDEN)
+            report.refuse(paths.join(path, key), f"{fields.UNKNOWN}{nearest(key, row)}", FORBIDDEN)
         elif value is not None and type_ != "any":
             _check_value(value, type_, path, key, report)
 

@@ -84,14 +84,14 @@ def _proc_mount(_: str, value: Any, path: str, report: Report) -> None:
 def _capabilities(_: str, value: Any, path: str, report: Report) -> None:
     added = value.get("add") if isinstance(value, dict) else None
     for index, name in enumerate(added if isinstance(added, list) else ()):
-        if name not in _CAPABILITIES:
+        if not isinstance(name, str) or name not in _CAPABILITIES:
             report.forbidden(f"{path}.add[{index}]", f"the capability {show(name)} {_BASELINE}")
 
 
 def _sysctls(_: str, value: Any, path: str, report: Report) -> None:
     for index, entry in enumerate(value if isinstance(value, list) else ()):
         name = entry.get("name") if isinstance(entry, dict) else entry
-        if name not in _SYSCTLS:
+        if not isinstance(name, str) or name not in _SYSCTLS:
             report.forbidden(f"{path}[{index}].name", f"the sysctl {show(name)} {_BASELINE}")
 
 

@@ -27,9 +27,16 @@ _SHOWN = 60
 def show(value: object) -> str:
     """A user's value for a message: quoted, escaped, clipped."""
     text = value if isinstance(value, str) else str(value)
-    clipped = text if len(text) <= _SHOWN else text[:_SHOWN] + "..."
-    printable = "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in clipped)
+    printable = plain(text, _SHOWN)
     return f'"{printable}"' if isinstance(value, str) else printable
+
+
+def plain(text: str, longest: int = 1000) -> str:
+    """The text in one line: clipped, with everything that does not print escaped."""
+    clipped = text if len(text) <= longest else text[:longest] + "..."
+    if clipped.isprintable():
+        return clipped
+    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in clipped)
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
