@@ -2,7 +2,8 @@
 
 Trials come in generations. The first is sampled; each later member descends from a member of the generation before: it goes on from
 its checkpoint, with changed parameters. Of a generation's results, the worst share ``truncation_threshold`` is given up: its
-descendants take parameters *and* checkpoint of a random member of the best share ("exploit"). All others keep their own checkpoint
+descendants take parameters *and* checkpoint of a random member of the best share ("exploit"; a second copy of the same member
+changes its parameters, or it would only repeat the first). All others keep their own checkpoint
 and change their parameters ("explore"): each by a factor 0.8 or 1.2 (lists: to a neighbour), or, when ``resample_probability`` is
 given, each drawn anew with that probability. A generation is complete when it has more than ``n_population`` results; until then
 more of its members are made, so nothing waits for stragglers.
@@ -33,6 +34,7 @@ from kuttab.base import errors, ids
 
 FACTORS = (0.8, 1.2)
 ATTEMPTS = 2  # of the same parameters and parent, when they fail by themselves
+STEPS = 8  # changes after which a copy may be like another one
 
 _SYSTEM = ("bin", "boot", "dev", "etc", "lib", "lib64", "proc", "sbin", "sys")  # with everything below
 _SHARED = ("home", "opt", "root", "run", "tmp", "usr", "var")  # they themselves
@@ -130,6 +132,11 @@ class Pbt(algorithm.Algorithm):
         codes, parent = self.space.sample(generator, 1)[0], ""
         if pool:
             codes, parent = self._descend(pool, _born(members, generation), generator)
+            known = {m.kind for m in members}
+            for _ in range(STEPS):  # two losers copy one winner: the second copy goes its own way
+                if (codes.tobytes(), generation, parent) not in known:
+                    break
+                codes = self._explore(codes, generator)
         return Member(number, name, codes, generation, parent, histories.PENDING, None)
 
     def _current(self, members: list[Member]) -> tuple[int, list[Member]]:

@@ -133,13 +133,15 @@ def test_perturbation_table(kind: str, feasible: dict[str, object], value: objec
 
 
 def test_resampling_draws_each_parameter_with_the_probability() -> None:
-    """Probability 0 changes nothing, 1 draws all anew, one half about half of them."""
-    for chance, low, high in (("0", 0.0, 0.0), ("0.5", 0.35, 0.65), ("1", 0.9, 1.0)):
-        play = search(6, make(truncation_threshold="0", resample_probability=chance))
-        by_name = {trial.name: trial for trial in play.history}
-        items = pbt.Pbt(play.problem).propose(play.history, 6, 200).items
-        changed = [item.parameters[0] != by_name[item.labels[PARENT]].parameters[0] for item in items]
-        assert low <= sum(changed) / 200 <= high
+    """Probability 0 changes nothing, 1 draws all anew, one half about half of them, each on its own."""
+    before = SPACE.codes((0.01, 5, "a"))
+    for chance, low, high in (("0", 0.0, 0.0), ("0.5", 0.35, 0.65), ("1", 0.95, 1.0)):
+        subject = pbt.Pbt(make(resample_probability=chance))
+        after = [subject._explore(before, subject.random(number)) for number in range(300)]
+        changed = sum(codes[0] != before[0] for codes in after) / 300
+        assert low <= changed <= high
+        both = sum(codes[0] != before[0] and codes[1] != before[1] for codes in after) / 300
+        assert both <= changed * (0.65 if chance == "0.5" else 1)
 
 
 def test_a_killed_member_is_made_again_until_it_has_run() -> None:
@@ -200,8 +202,15 @@ def test_a_result_without_a_number_breaks_no_quantile() -> None:
     assert max(int(trial.labels[GENERATION]) for trial in play.history) >= 2
 
 
-def test_many_losers_with_one_winner_do_not_stop_the_turns() -> None:
-    """Copies of one winner are alike; still every member of the generation before gets its turn."""
+def test_a_second_copy_of_a_winner_goes_its_own_way() -> None:
+    """Whatever share is given up, no two members of a generation have the same parameters and the same parent."""
+    play = search(40, make(n_population="9", truncation_threshold="0.5", resample_probability="0.5"))
+    kinds = [(trial.parameters, trial.labels[PARENT]) for trial in generation(play, 1)]
+    assert len(kinds) == len(set(kinds)) == 10
+
+
+def test_every_member_gets_its_turn() -> None:
+    """One of ten is given up: nine keep their own checkpoint, and the tenth descendant is the winner's second."""
     play = search(30, make(n_population="9", truncation_threshold="0.1"))
     assert len(generation(play, 1)) == 10
     parents = [trial.labels[PARENT] for trial in generation(play, 1)]
