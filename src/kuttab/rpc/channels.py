@@ -18,6 +18,8 @@ MAX_REPLY: Final = 64 * 1024 * 1024
 _OPTIONS: Final = (
     ("grpc.max_receive_message_length", MAX_REPLY),
     ("grpc.max_send_message_length", -1),
+    ("grpc.http2.max_frame_size", 1 << 20),  # histories are long messages: fewer, larger frames
+    ("grpc.http2.lookahead_bytes", 8 << 20),
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.min_reconnect_backoff_ms", 1000),
     ("grpc.max_reconnect_backoff_ms", 5000),
@@ -52,12 +54,10 @@ class Channel:
         self._channel: Any = None
         self._methods: dict[str, Any] = {}
 
-    async def call(
-        self, path: str, request: bytes, timeout: float, *, wait: bool = False
-    ) -> tuple[bytes, dict[str, str]]:
+    async def call(self, path: str, request: bytes, timeout: float) -> tuple[bytes, dict[str, str]]:
         """The answer's bytes and its trailing metadata; raises :class:`Failed`.
 
-        ``timeout`` in seconds. With ``wait`` a service that does not listen yet is waited for, within the deadline.
+        ``timeout`` in seconds. A service that does not listen is not waited for: the caller comes back later.
         """
         method = self._methods.get(path)
         if method is None:
@@ -65,7 +65,7 @@ class Channel:
                 self._channel = grpc.aio.insecure_channel(self.address, options=_OPTIONS)
             method = self._methods[path] = self._channel.unary_unary(path, None, None)
         try:
-            running = method(request, timeout=timeout, wait_for_ready=wait)
+            running = method(request, timeout=timeout)
             answer: bytes = await running
             trailing = await running.trailing_metadata()
         except grpc.aio.AioRpcError as error:

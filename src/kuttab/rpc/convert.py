@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Final
 
-from kuttab.api import experiment, history, keys, space, suggestion
+from kuttab.api import experiment, history, keys, meta, space, suggestion
 from kuttab.api.history import TrialState
 from kuttab.rpc import messages
 from kuttab.rpc.messages import Message
@@ -199,9 +199,10 @@ def experiment_of(message: Message) -> experiment.Experiment:
     if spec.HasField("nas_config"):
         fields["nas_config"] = _nas_of(spec.nas_config)
     given = {name: value for name, value in fields.items() if value is not None}
-    metadata = experiment.Experiment.model_fields["metadata"].get_default()
-    named = metadata.model_copy(update={"name": message.name})
-    return experiment.Experiment(metadata=named, spec=experiment.ExperimentSpec(**given))  # type: ignore[arg-type]
+    return experiment.Experiment(
+        metadata=meta.ObjectMeta(name=message.name),
+        spec=experiment.ExperimentSpec(**given),  # type: ignore[arg-type]
+    )
 
 
 def objective_of(message: Message) -> experiment.ObjectiveSpec:

@@ -98,7 +98,15 @@ def split(raw: bytes) -> tuple[bytes, list[bytes]]:
     rest: list[bytes] = []
     found: list[bytes] = []
     at, size = 0, len(raw)
+    trials_tag = _TRIALS_TAG[0]
     while at < size:
+        if raw[at] == trials_tag and at + 3 < size:  # the common case, without calls: lengths of one or two bytes
+            low, high = raw[at + 1], raw[at + 2]
+            begin, length = (at + 2, low) if low < 128 else (at + 3, low & 127 | high << 7)
+            if (low < 128 or high < 128) and begin + length <= size:
+                at = begin + length
+                found.append(raw[begin:at])
+                continue
         start = at
         tag, at = _read_varint(raw, at)
         kind = tag & 7
@@ -113,7 +121,7 @@ def split(raw: bytes) -> tuple[bytes, list[bytes]]:
             raise errors.BadInputError("the bytes are no message")
         if end > size:
             raise errors.BadInputError("the bytes end within a field")
-        if tag == _TRIALS_TAG[0]:
+        if tag == trials_tag:
             found.append(raw[at:end])
         else:
             rest.append(raw[start:end])

@@ -23,6 +23,10 @@ MAX_COUNT: Final = 10_000
 """Assignments in one answer, and slots beyond the known ones."""
 
 
+QUICK: Final = frozenset({"random", "grid", "sobol"})
+"""Algorithms that do not think."""
+
+
 @dataclass(frozen=True, slots=True)
 class Asked:
     """How many assignments are wanted; ``total`` counts all so far, 0 when the caller did not say."""
@@ -74,6 +78,12 @@ class Search:
         self.subject = subject
         return self
 
+    def is_quick(self, trials: int, wanted: Asked) -> bool:
+        """Whether an answer costs less than a thread's turn: a cheap algorithm, few changes, few assignments."""
+        algorithm = self.subject.spec.algorithm
+        cheap = algorithm is not None and algorithm.algorithm_name in QUICK
+        return cheap and wanted.count < 100 and abs(trials - len(self.seen)) < 20
+
     def answer(self, trials: list[bytes], wanted: Asked) -> engine.Answer:
         """Take the encoded trials in and propose; assignments come with names."""
         self._take(trials, max(wanted.total, len(trials)) + wanted.count)
@@ -88,11 +98,12 @@ class Search:
         return engine.Answer(named, found.settings, found.exhausted, found.wait)
 
     def _take(self, trials: list[bytes], slots: int) -> None:
-        fresh = [raw for raw in trials if raw not in self.seen]
-        if not fresh and len(trials) == len(self.seen):
+        known = self.seen.get
+        seen = {raw: name for raw in trials if (name := known(raw)) is not None}
+        if len(seen) == len(trials) == len(self.seen):
             return
+        fresh = [raw for raw in trials if raw not in seen] if len(seen) < len(trials) else []
         parsed = [(raw, channels.parse(messages.Trial, raw)) for raw in fresh]
-        seen = {raw: self.seen[raw] for raw in trials if raw in self.seen}
         seen.update({raw: trial.name for raw, trial in parsed})
         present = set(seen.values())
         gone = [name for name in self.slots if name not in present]

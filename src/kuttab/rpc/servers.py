@@ -75,7 +75,10 @@ class SuggestionService:
         if len(self._slots) > MAX_EXPERIMENTS:
             self._slots.popitem(last=False)
         async with slot.lock:
-            answer = await asyncio.to_thread(_answer, slot, subject, trials, wanted)
+            if slot.search is not None and slot.search.is_quick(len(trials), wanted):
+                answer = _answer(slot, subject, trials, wanted)
+            else:
+                answer = await asyncio.to_thread(_answer, slot, subject, trials, wanted)
         if answer.exhausted:
             context.set_trailing_metadata(((EXHAUSTED, "true"),))
         elif answer.wait:

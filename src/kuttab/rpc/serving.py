@@ -25,6 +25,8 @@ PROBE_NAME: Final = "manager.v1beta1.Suggestion"
 _OPTIONS: Final = (
     ("grpc.max_receive_message_length", MAX_REQUEST),
     ("grpc.max_send_message_length", -1),
+    ("grpc.http2.max_frame_size", 1 << 20),  # histories are long messages: fewer, larger frames
+    ("grpc.http2.lookahead_bytes", 8 << 20),
     ("grpc.so_reuseport", 0),
     ("grpc.max_concurrent_streams", 200),
     ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
