@@ -118,6 +118,15 @@ def environment(pid: int) -> dict[str, str]:
     return {wanted[key]: value.decode("utf-8", "replace") for key, _, value in pairs if key in wanted}
 
 
+def bare(pid: int) -> bool:
+    """Whether a process shows no environment at all (Linux only)."""
+    try:
+        with open(f"/proc/{pid}/environ", "rb") as file:
+            return not file.read(1)
+    except OSError:
+        return False
+
+
 def marked(node: str, pids: Iterable[int] | None = None) -> dict[int, str]:
     """Process number to pod uid, for every living process that carries the node's marker.
 

@@ -1,9 +1,9 @@
 """batch/v1 Jobs on one machine: the job controller over the node's kubelet.
 
 Level-triggered: :meth:`Jobs.reconcile` is called for a Job that changed, or one of whose processes ended. It differs from
-Kubernetes in three documented ways: retries wait 0.2 s, 0.4 s, ... instead of 10 s, 20 s, ...; a pod restarted by ``OnFailure`` is a new Pod over the same
-volumes; a program that cannot be started, or floods its log, fails the Job at once. Early stopping is put on the Job as an
-annotation before the process is asked to end.
+Kubernetes in three documented ways: retries wait 0.2 s, 0.4 s, ... instead of 10 s, 20 s, ...; a pod restarted by ``OnFailure`` is a
+new Pod over the same volumes; a program that cannot be started, or floods its log, fails the Job at once. Early stopping is put
+on the Job as an annotation before the process is asked to end.
 """
 
 from __future__ import annotations

@@ -20,8 +20,8 @@ class Meter(Protocol):
         """Read and store what is new; True when a rule says that the program shall stop."""
         ...
 
-    async def finish(self, clean: bool) -> None:
-        """Read the rest, store it with the final marker; ``clean`` when the program ended by itself."""
+    async def finish(self, clean: bool) -> object:
+        """Read the rest, store it with the final marker; ``clean`` when the program ended by itself and well."""
         ...
 
 

@@ -265,7 +265,7 @@ class Kubelet:
         if run.reason == pod_status.LOG_TOO_LARGE:
             self._cut_logs(run)
         elif run.meter is not None and not run.drained:
-            clean = run.reason in ("", pod_status.EARLY_STOPPED)
+            clean = not run.reason and not any(run.exits.values())
             try:
                 await run.meter.finish(clean)
             except errors.UnavailableError:

@@ -98,6 +98,7 @@ class Processes:
         self._adopted: set[int] = set()
         self._watcher: watchers.Watcher | None = None
         self._adopting = False
+        self._doubtful = False
 
     def open(self) -> None:
         """Start watching; needs a running event loop. Idempotent."""
@@ -144,17 +145,19 @@ class Processes:
         on_exit(child)
 
     def stop(self, child: Child, grace: float) -> None:
-        """Ask the group to end, and kill it after ``grace`` seconds; ``on_exit`` tells when it has. A shorter grace may follow."""
+        """Ask the group to end, and kill it after ``grace`` seconds (0: at once); ``on_exit`` tells when it has.
+
+        Calling again sets the time anew.
+        """
         if child.exit is not None:
             return
-        if child.timer is None:
+        if child.timer is not None:
+            child.timer.cancel()
+        elif grace > 0:
             self._note_strays(child)
             self._signal_group(child, signal.SIGTERM)
-        else:
-            child.timer.cancel()
-        loop = asyncio.get_running_loop()
         if grace > 0:
-            child.timer = loop.call_later(grace, self._kill, child)
+            child.timer = asyncio.get_running_loop().call_later(grace, self._kill, child)
         else:
             self._kill(child)
 
@@ -186,7 +189,7 @@ class Processes:
     async def clear(self, child: Child) -> None:
         """Make sure that nothing of an ended process is left, and forget it then. UnavailableError as :meth:`end`."""
         pause, waited = 0.002, 0.0
-        while left := self._leftovers(child):
+        while (left := self._leftovers(child)) or (self._doubtful and not waited):
             if waited > _CLEAR_SECONDS:
                 raise errors.UnavailableError(f"processes {sorted(left)} of pod {child.pod} do not end though killed")
             for pid in left:
