@@ -68,9 +68,8 @@ class Auto(algorithm.Algorithm):
         plain = dataclasses.replace(problem, settings=multivariate_tpe.MultivariateTpe.Settings())
         self._tpe = multivariate_tpe.MultivariateTpe(plain)
         self._nsga2 = nsga2.Nsga2(dataclasses.replace(problem, settings=nsga2.Nsga2.Settings()))
-        self._replay = (
-            cmaes_replay.Replay(self._view, cmaes_replay.Plan(0.2, "ipop", 0, problem.seed)) if size else None
-        )
+        plan = cmaes_replay.Plan(0.2, "ipop", 0, problem.seed)
+        self._replay = cmaes_replay.Replay(self._view, plan) if cmaes.varies(problem.space) else None
 
     @classmethod
     def check(cls, problem: algorithm.Problem) -> list[errors.Problem]:

@@ -13,6 +13,7 @@ import numpy as np
 from kuttab.algorithms import algorithm, cmaes_replay, distinct, gp_method, gp_view
 from kuttab.algorithms import history as histories
 from kuttab.algorithms import settings as settings_
+from kuttab.algorithms import space as spaces
 from kuttab.algorithms.parameters import Floats
 from kuttab.api.space import ParameterType
 from kuttab.base import errors
@@ -48,7 +49,7 @@ class CmaEs(algorithm.Algorithm):
         chosen: CmaEsSettings = problem.settings
         self._view = gp_view.View(problem.space)
         plan = cmaes_replay.Plan(chosen.sigma, chosen.restart_strategy or "none", 0, problem.seed)
-        self._replay = cmaes_replay.Replay(self._view, plan)
+        self._replay = cmaes_replay.Replay(self._view, plan) if varies(problem.space) else None
 
     @classmethod
     def check(cls, problem: algorithm.Problem) -> list[errors.Problem]:
@@ -64,13 +65,22 @@ class CmaEs(algorithm.Algorithm):
 
     def propose(self, history: histories.History, first: int, count: int) -> algorithm.Proposals:
         """Samples of the distribution that the finished trials lead to."""
-        feed(self._replay, history)
+        replay = self._replay
+        if replay is not None:
+            feed(replay, history)
 
         def pick(batch: list[Floats], number: int, ledger: distinct.Ledger) -> Floats | None:
             del batch
-            return draw(self._replay, self._view, number, ledger, self.random(number))
+            if replay is None:
+                return ledger.draw(self.random(number))
+            return draw(replay, self._view, number, ledger, self.random(number))
 
         return gp_method.answer(pick, self.space, history, first, count)
+
+
+def varies(space: spaces.Space) -> bool:
+    """Whether any parameter has more than one value."""
+    return any(parameter.count != 1 for parameter in space.parameters)
 
 
 def feed(replay: cmaes_replay.Replay, history: histories.History) -> None:
