@@ -11,11 +11,13 @@ import grpc
 import pytest
 
 from kuttab.algorithms import registry
-from kuttab.api import experiment
+from kuttab.api import experiment, history
 from kuttab.base import errors
 from kuttab.observations import memory
 from kuttab.ports import observations as port
+from kuttab.ports import suggestion as suggestion_port
 from kuttab.rpc import dbmanager, messages, searches, servers, serving, suggestions
+from kuttab.rules import ledger
 
 SETTINGS: dict[str, dict[str, str]] = {
     "hyperband": {"r_l": "9", "resource_name": "epochs", "eta": "3"},
@@ -269,9 +271,6 @@ async def test_our_client_and_our_service() -> None:
         },
     }
     subject = experiment.Experiment.load(document)
-    from kuttab.ports import suggestion as suggestion_port
-    from kuttab.rules import ledger
-
     async with served(servers.SuggestionService().handler()) as address:
         client = suggestions.GrpcSuggestions(address)
         await client.validate(subject)
@@ -284,6 +283,48 @@ async def test_our_client_and_our_service() -> None:
         "3",
     ]
     assert reply.exhausted
+
+
+async def test_why_our_service_waits() -> None:
+    """An algorithm that needs results first says so through the wire, and is not taken to have ended."""
+    document = {
+        "metadata": {"name": "e", "uid": "u"},
+        "spec": {
+            "objective": {"type": "minimize", "objectiveMetricName": "loss"},
+            "algorithm": {
+                "algorithmName": "hyperband",
+                "algorithmSettings": [
+                    {"name": "r_l", "value": "4"},
+                    {"name": "eta", "value": "2"},
+                    {"name": "resource_name", "value": "x"},
+                ],
+            },
+            "parallelTrialCount": 8,
+            "parameters": [
+                {"name": "x", "parameterType": "int", "feasibleSpace": {"min": "1", "max": "4"}},
+                {"name": "y", "parameterType": "double", "feasibleSpace": {"min": "0", "max": "1"}},
+            ],
+        },
+    }
+    subject = experiment.Experiment.load(document)
+    trials = ledger.Ledger("u", maximize=False)
+    async with served(servers.SuggestionService().handler()) as address:
+        client = suggestions.GrpcSuggestions(address)
+        reply = None
+        for _ in range(10):
+            reply = await client.suggest(suggestion_port.Request(subject, trials, trials.next_slot, 8))
+            if not reply.assignments:
+                break
+            for item in reply.assignments:
+                given = {a.name: a.value for a in item.parameter_assignments or ()}
+                names, values = tuple(given), tuple(given.values())
+                trials.put(
+                    history.TrialRecord(item.name, item.name, item.slot, history.TrialState.RUNNING, names, values)
+                )
+        await client.close()
+    assert reply is not None
+    assert not reply.exhausted
+    assert " " in reply.wait
 
 
 async def test_health(stranger: Any) -> None:
@@ -532,3 +573,70 @@ async def test_garbage_on_the_socket(stranger: Any) -> None:
             ).observation_log.metric_logs
         writer.close()
         await writer.wait_closed()
+
+
+async def ask(stub: Any, pb: Any, subject: Any, trials: list[Any], count: int) -> list[tuple[str, dict[str, str]]]:
+    """Names and values of an answer."""
+    total = len(trials) + count
+    request = pb.GetSuggestionsRequest(
+        experiment=subject, trials=trials, current_request_number=count, total_request_number=total
+    )
+    reply = await stub.GetSuggestions(request)
+    return [(item.trial_name, {a.name: a.value for a in item.assignments}) for item in reply.parameter_assignments]
+
+
+async def test_what_happens_between_calls(stranger: Any) -> None:
+    """Trials that changed or went away, changed settings, and another experiment of the same name are all taken in."""
+    pb = stranger.pb
+    async with served(servers.SuggestionService().handler()) as address, grpc.aio.insecure_channel(address) as channel:
+        stub = stranger.stubs.SuggestionStub(channel)
+        subject = experiment_message(pb, "grid")
+        first = await ask(stub, pb, subject, [], 4)
+        trials = [trial_message(pb, name, values, i) for i, (name, values) in enumerate(first)]
+        for trial in trials:
+            trial.status.condition = pb.TrialStatus.RUNNING
+        second = await ask(stub, pb, subject, trials, 2)
+        trials[0].status.condition = pb.TrialStatus.FAILED
+        del trials[2]
+        third = await ask(stub, pb, subject, trials, 3)
+        points = [tuple(values.values()) for _, values in [*first, *second]]
+        assert len(set(points)) == 6
+        assert tuple(third[-1][1].values()) not in points[:4]
+        other = experiment_message(pb, "grid")
+        other.spec.parameter_specs.parameters[1].feasible_space.max = "9"
+        assert len(await ask(stub, pb, other, [], 2)) == 2
+        broken = experiment_message(pb, "grid", random_state="x")
+        with pytest.raises(grpc.aio.AioRpcError):
+            await ask(stub, pb, broken, [], 1)
+        assert await ask(stub, pb, subject, [], 4) == first
+
+
+async def test_many_experiments(stranger: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A service forgets the search that was unused for longest; it answers the same when it comes back."""
+    monkeypatch.setattr(servers, "MAX_EXPERIMENTS", 2)
+    pb = stranger.pb
+    service = servers.SuggestionService()
+    async with served(service.handler()) as address, grpc.aio.insecure_channel(address) as channel:
+        stub = stranger.stubs.SuggestionStub(channel)
+        answers = {}
+        for name in ("a", "b", "c", "a"):
+            subject = experiment_message(pb, "random")
+            subject.name = name
+            answer = await ask(stub, pb, subject, [], 2)
+            assert answers.setdefault(name, answer) == answer
+        assert list(service._slots) == ["c", "a"]
+
+
+async def test_foreign_trials_do_not_hide_a_broken_history(stranger: Any) -> None:
+    """A history whose bytes are damaged is refused, and the service answers the next request from the whole one."""
+    pb = stranger.pb
+    async with served(servers.SuggestionService().handler()) as address, grpc.aio.insecure_channel(address) as channel:
+        stub = stranger.stubs.SuggestionStub(channel)
+        subject = experiment_message(pb, "random")
+        first = await ask(stub, pb, subject, [], 2)
+        request = pb.GetSuggestionsRequest(experiment=subject, current_request_number=1, total_request_number=3)
+        damaged = request.SerializeToString() + b"\x12\x03\xff\xff\xff"
+        raw = channel.unary_unary("/api.v1.beta1.Suggestion/GetSuggestions")
+        assert (await code_of(raw(damaged)))[0] is grpc.StatusCode.INVALID_ARGUMENT
+        assert (await code_of(raw(request.SerializeToString() + b"\x12\x7f")))[0] is grpc.StatusCode.INVALID_ARGUMENT
+        assert await ask(stub, pb, subject, [], 2) == first
