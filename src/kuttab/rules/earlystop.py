@@ -24,21 +24,9 @@ from typing import Any, Final
 
 from kuttab.api import suggestion
 from kuttab.base import errors
+from kuttab.rules import metric_values
 
 COMPARISONS: Final = ("equal", "less", "greater")
-
-_NUMBER: Final = re.compile(
-    r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?|[+-]?inf(?:inity)?", re.IGNORECASE
-)
-_LONGEST: Final = 1000  # characters; no program writes a longer number, and hostile ones cost time
-
-
-def number(text: str) -> float:
-    """The number that a metric value spells: ASCII decimal or ``inf``; NaN for anything else, never an exception."""
-    text = text.strip()
-    if len(text) > _LONGEST or not _NUMBER.fullmatch(text):
-        return math.nan
-    return float(text)
 
 
 def parse_argument(text: str) -> suggestion.EarlyStoppingRule:
@@ -70,7 +58,7 @@ def check(rules: Sequence[suggestion.EarlyStoppingRule], path: str = "earlyStopp
         at = f"{path}[{index}]"
         if not rule.name or ";" in rule.name:
             problems.append(errors.Problem(f"{at}.name", "must be the name of a metric, without ';'"))
-        if not math.isfinite(number(rule.value)):
+        if not math.isfinite(_number(rule.value)):
             problems.append(errors.Problem(f"{at}.value", f"must be a finite number, not {rule.value[:40]!r}"))
         if rule.comparison not in COMPARISONS:
             allowed = ", ".join(COMPARISONS)
@@ -119,7 +107,7 @@ class RuleSet:
         if metric not in self._seen:
             return self.stopped
         self._seen[metric] += 1
-        value = number(value_text)
+        value = _number(value_text)
         if metric == self._objective:
             value = self._best_with(value)
         self._open = [index for index in self._open if not self._met(self._rules[index], metric, value)]
@@ -134,7 +122,7 @@ class RuleSet:
     def _met(self, rule: suggestion.EarlyStoppingRule, metric: str, value: float) -> bool:
         if rule.name != metric or self._seen[metric] < rule.start_step or math.isnan(value):
             return False
-        bar = number(rule.value)
+        bar = _number(rule.value)
         return {"equal": value == bar, "less": value < bar, "greater": value > bar}[rule.comparison]
 
     def state(self) -> dict[str, Any]:
@@ -155,9 +143,15 @@ class RuleSet:
             or not isinstance(seen, Mapping)
             or set(seen) != set(self._seen)
             or not all(type(count) is int and count >= 0 for count in seen.values())
-            or not (best is None or (isinstance(best, str) and not math.isnan(number(best))))
+            or not (best is None or (isinstance(best, str) and not math.isnan(_number(best))))
         ):
             raise errors.CorruptError("the saved state of the early-stopping rules does not belong to these rules")
         self._open = sorted(left)
         self._seen = {name: seen[name] for name in self._seen}
-        self._best = None if best is None else number(best)
+        self._best = None if best is None else _number(best)
+
+
+def _number(text: str) -> float:
+    """The number that a metric's text spells; NaN for anything else."""
+    value = metric_values.number(text)
+    return math.nan if value is None else value
