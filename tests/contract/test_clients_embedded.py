@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import tempfile
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
@@ -14,13 +15,21 @@ from kuttab.store import objects
 from kuttab.testing import clients
 
 
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """A folder in memory where the system has one: these tests are not about the disk."""
+    memory = Path("/dev/shm")
+    with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as name:
+        yield Path(name)
+
+
 class TestThread(clients.ClientContract):
     """A database file and a writer thread."""
 
     @pytest.fixture
-    async def client(self, tmp_path: Path) -> AsyncIterator[ports.Objects]:
+    async def client(self, folder: Path) -> AsyncIterator[ports.Objects]:
         """A client over a fresh store."""
-        async with objects.Store(tmp_path / "objects.db", clock=clock.SystemClock()) as store:
+        async with objects.Store(folder / "objects.db", clock=clock.SystemClock()) as store:
             yield embedded.EmbeddedClient(store)
 
 
@@ -39,8 +48,8 @@ class TestCommitted(clients.ClientContract):
     """Every write is on disk before the next one: reads come from the database, not from what waits."""
 
     @pytest.fixture
-    async def client(self, tmp_path: Path) -> AsyncIterator[ports.Objects]:
+    async def client(self, folder: Path) -> AsyncIterator[ports.Objects]:
         """A client over a fresh store without cache."""
         options = objects.Options(commits="settle", backlog=1, cache_objects=0)
-        async with objects.Store(tmp_path / "objects.db", clock=clock.SystemClock(), options=options) as store:
+        async with objects.Store(folder / "objects.db", clock=clock.SystemClock(), options=options) as store:
             yield embedded.EmbeddedClient(store)

@@ -205,6 +205,13 @@ class Reader:
         """The next entries of a kind after a revision, tombstones included, in order."""
         return self._rows("id > ? AND +kind = ? ORDER BY id LIMIT ?", (revision, kind, limit))  # +: walk by id
 
+    def compactable(self, keep: int) -> int:
+        """The revision up to which the log can be compacted so that at least ``keep`` newer entries stay; 0 for none."""
+        rows = self._fetch(
+            "SELECT next FROM log WHERE next <> 0 AND next > 0 ORDER BY next DESC LIMIT 1 OFFSET ?", (keep,)
+        )
+        return int(rows[0][0]) if rows else 0
+
     def page(self, query: Query) -> list[Row]:
         """Objects as they were at a revision, in (namespace, name) order."""
         source, where, parameters = query.sql()

@@ -28,6 +28,7 @@ from kuttab.store import broadcast, collect, lifecycle, log, overlay, select, sq
 from kuttab.store import state as states
 
 _GENERATE_TRIES: Final = 8
+_COMPACT_INTERVAL: Final = 64
 FIRST_NAMESPACES: Final = ("default", "kubeflow")
 """Namespaces of a new store; both take experiments."""
 
@@ -91,6 +92,7 @@ class Store:
         self._collector = collect.Collector(self)
         self._settling: list[tuple[int, int, asyncio.Future[None]]] = []
         self._ticket = itertools.count()
+        self._writes = options.keep_revisions  # the first write looks for what earlier runs left
         self._phase: Literal["new", "open", "closed"] = "new"
         self._connection: sqlite3.Connection
         self._writer: writer.Writer
@@ -125,19 +127,20 @@ class Store:
         return self
 
     async def close(self, patience: float = 10.0) -> None:
-        """Write what is left and close. UnavailableError when the disk did not take it within ``patience`` seconds."""
+        """Write what is left and close; UnavailableError when the disk did not take it within ``patience`` seconds."""
         if self._phase != "open":
             return
-        left = ""
+        problem: errors.KuttabError | None = None
         try:
             await asyncio.wait_for(self.settle(), patience)
-        except (TimeoutError, errors.KuttabError):
-            left = (
-                f"{self.backlog} changes could not be written to {self.path}: {self.health or 'the disk is too slow'}"
-            )
-        self._end(clean=not left and self._collector.idle)
-        if left:
-            raise errors.UnavailableError(left)
+        except TimeoutError:
+            why = self.health or "the disk is too slow"
+            problem = errors.UnavailableError(f"{self.backlog} changes could not be written to {self.path}: {why}")
+        except errors.KuttabError as error:
+            problem = error
+        self._end(clean=problem is None and self._collector.idle)
+        if problem is not None:
+            raise problem
 
     def abandon(self) -> None:
         """Stop as a kill would: what is not on disk is lost. For tests of exactly that."""
@@ -343,11 +346,15 @@ class Store:
         return stored
 
     def _compact(self) -> None:
-        keep = self._options.keep_revisions
-        if self.revision - self.state.compacted > 2 * keep and self._writer.durable - keep > self.state.compacted:
-            # First nobody may ask for them, then they go.
-            self.state.compacted = self._writer.durable - keep
-            self._writer.compact(self.state.compacted)
+        """Once in a while let go of what only old revisions can see; it is removed along with later writes."""
+        self._writes += 1
+        if self._writes < max(self._options.keep_revisions, _COMPACT_INTERVAL):
+            return
+        self._writes = 0
+        revision = self.state.reader.compactable(self._options.keep_revisions)
+        if revision > self.state.compacted:
+            self.state.compacted = revision  # first nobody may ask for it, then it goes
+            self._writer.compact(revision)
 
     def _for_write(self, obj: meta.Object) -> tuple[kinds.Kind, meta.Object]:
         self._check_writable()

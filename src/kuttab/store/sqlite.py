@@ -7,6 +7,7 @@ Promise: a file that is not ours, or not whole, is refused and left as it is; no
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import sqlite3
 from collections.abc import Iterator, Sequence
@@ -202,8 +203,10 @@ def _check_header(path: Path, schema: Steps) -> None:
         raise errors.CorruptError(f"{path} is a directory, not a database; move it away or choose another data folder")
     if not path.exists():
         raise errors.CorruptError(f"{path} is a link to nothing; remove it or restore what it points to")
-    with path.open("rb") as file:
+    with path.open("r+b") as file:  # PermissionError for a file that cannot be written
         head = file.read(100)
+    if not os.access(path.resolve().parent, os.W_OK):
+        raise PermissionError(errno.EACCES, "the folder cannot be written", str(path.resolve().parent))
     if not head:
         raise errors.CorruptError(f"{path} is empty; restore a backup, or remove it to start without objects")
     if len(head) < 100 or not head.startswith(b"SQLite format 3\0"):
@@ -225,25 +228,23 @@ def _check_version(path: Path, version: int, schema: Steps) -> None:
 
 
 def _check_content(path: Path, accept_loss: bool, schema: Steps) -> None:
-    """Look at the pages through a read-only connection, which never moves the write-ahead log into the file."""
+    """Look at the pages without writing anything: a read-only connection never moves the write-ahead log into the file."""
     wal = path.resolve().with_name(path.resolve().name + "-wal").exists()
-    with contextlib.closing(_read_only(path)) as connection:
+    uri = path.absolute().as_uri() + ("?mode=ro" if wal else "?immutable=1")  # without a log, not even lock files
+    with contextlib.closing(sqlite3.connect(uri, uri=True, isolation_level=None, timeout=_BUSY_SECONDS)) as connection:
         _check_version(path, connection.execute("PRAGMA user_version").fetchone()[0], schema)
         clean = next(iter(connection.execute("SELECT value FROM setting WHERE name = 'clean'")), (0,))[0]
         if not clean and not wal and not accept_loss:
             accept = "UPDATE setting SET value = 2 WHERE name = 'clean'"
             raise errors.CorruptError(
-                f"{path}: its newest changes were in {path.name}-wal, which is gone. Put that file back, or restore a backup; "
-                f"to go on without those changes: sqlite3 '{path}' \"{accept}\""
+                f"{path}: its newest changes were in {path.name}-wal, which is gone. Put that file back, or restore a backup. "
+                "If another SQLite program has moved the changes into the database, or if you can do without them, say so with: "
+                f"sqlite3 '{path}' \"{accept}\""
             )
         if path.stat().st_size <= _CHECK_LIMIT or not clean:
             for (verdict,) in connection.execute("PRAGMA integrity_check(1)"):
                 if verdict != "ok":
                     raise damaged(path, verdict)
-
-
-def _read_only(path: Path) -> sqlite3.Connection:
-    return sqlite3.connect(path.absolute().as_uri() + "?mode=ro", uri=True, isolation_level=None, timeout=_BUSY_SECONDS)
 
 
 def _sync(path: Path) -> None:
