@@ -138,7 +138,7 @@ def _wrong(value: Any, type_: str) -> str:
             if isinstance(value, str):
                 return ""
             return f"must be text, not {_have(value)}" + (
-                "" if isinstance(value, dict | list) else "; put quotes round it"
+                "" if value is None or isinstance(value, dict | list) else "; put quotes round it"
             )
         case "bool":
             return "" if isinstance(value, bool) else f"must be true or false, not {_have(value)}"

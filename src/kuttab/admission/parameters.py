@@ -44,14 +44,23 @@ def cardinality(parameters: list[ParameterSpec]) -> int | None:
         if parameter.parameter_type not in _RANGED:
             total *= len(space.choices or ())
             continue
-        low, high = numbers.real(space.min), numbers.real(space.max)
-        if low == high:
-            continue
-        step = numbers.real(space.step) if space.step else 1.0 if parameter.parameter_type == ParameterType.INT else 0.0
-        if not step or not math.isfinite((high - low) / step):
+        count = _whole_steps(space) if parameter.parameter_type == ParameterType.INT else _real_steps(space)
+        if count is None:
             return None
-        total *= int((high - low) / step * (1 + 1e-12)) + 1
+        total *= count
     return total
+
+
+def _whole_steps(space: FeasibleSpace) -> int:
+    return (numbers.whole(space.max) - numbers.whole(space.min)) // numbers.whole(space.step or "1") + 1
+
+
+def _real_steps(space: FeasibleSpace) -> int | None:
+    width = numbers.real(space.max) - numbers.real(space.min)
+    steps = width / numbers.real(space.step) if space.step else math.inf
+    if width == 0 or not math.isfinite(steps):
+        return 1 if width == 0 else None
+    return int(steps * (1 + 1e-12)) + 1
 
 
 def _check_nas(config: NasConfig, report: Report, limits: Limits) -> None:

@@ -7,7 +7,6 @@ after a colon. Paths are for messages and for finding a line in a file, never fo
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 
 _PLAIN = re.compile(r"[A-Za-z0-9_$-]+")
 _STEP = re.compile(r"\.?([A-Za-z0-9_$-]+)|\[(.*?)\](?=[.\[]|$)", re.DOTALL)
@@ -29,11 +28,6 @@ def _child(path: str, step: str | int) -> str:
 def within(path: str, above: str) -> bool:
     """Whether ``path`` is ``above`` or lies below it."""
     return path.startswith(above) and (len(path) == len(above) or not above or path[len(above)] in ".[:")
-
-
-def of(steps: Iterable[str | int]) -> str:
-    """The path made of those steps."""
-    return join("", *steps)
 
 
 def steps(path: str) -> list[str]:

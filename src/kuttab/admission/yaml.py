@@ -53,13 +53,15 @@ class Document:
         line, column, below = self.place
         node: Any = self.value
         for step in paths.steps(path):
-            if isinstance(below, dict) and step in below:
-                node, (line, column, below) = node[step], below[step]
-                continue
-            index = _index(node, step) if isinstance(below, list) else None
-            if index is None:
+            key: str | int | None = step
+            if isinstance(below, list):
+                key = _index(node, step, len(below))
+            elif not isinstance(below, dict) or step not in below:
+                key = None
+            if key is None:
                 break
-            node, (line, column, below) = node[index], below[index]
+            line, column, below = below[key]
+            node = _child(node, key)
         return line, column
 
     def locate(self, problem: errors.Problem) -> errors.Problem:
@@ -95,11 +97,19 @@ def load_one(text: bytes | str, origin: str = "") -> meta.Json:
     return documents[0].value
 
 
-def _index(items: list[Any], step: str) -> int | None:
+def _index(items: Any, step: str, length: int) -> int | None:
     """Which item of a list a step means: its number, or the one of that name."""
     if step.isdecimal() and len(step) < 10:
-        return int(step) if int(step) < len(items) else None
-    return next((i for i, item in enumerate(items) if isinstance(item, dict) and item.get("name") == step), None)
+        return int(step) if int(step) < length else None
+    named = enumerate(items[:length]) if isinstance(items, list) else ()
+    return next((i for i, item in named if isinstance(item, dict) and item.get("name") == step), None)
+
+
+def _child(node: Any, key: str | int) -> Any:
+    """What is below, None when the value was changed since it was read."""
+    if isinstance(node, dict):
+        return node.get(key)
+    return node[key] if isinstance(node, list) and isinstance(key, int) and key < len(node) else None
 
 
 def _refused(origin: str, message: str, place: Place | None = None) -> errors.InvalidError:

@@ -2,6 +2,8 @@
 
 import copy
 import json
+import sys
+import time
 import timeit
 from typing import Any
 
@@ -283,8 +285,10 @@ def test_architecture_search(nas: dict[str, Any], path: str, says: str) -> None:
 
 
 def test_a_typical_experiment_is_fast() -> None:
-    """A verdict costs less than two milliseconds (0.5 ms on the machine it was written on)."""
-    best = min(timeit.repeat(lambda: admit(BASE), number=20, repeat=5)) / 20
+    """A verdict costs less than two milliseconds of processor time (0.5 ms on the machine it was written on)."""
+    if sys.gettrace() is not None:
+        pytest.skip("a tracer is running, which makes every line slower")
+    best = min(timeit.repeat(lambda: admit(BASE), timer=time.process_time, number=40, repeat=5)) / 40
     assert best < 0.002
 
 

@@ -12,10 +12,12 @@ from kuttab.api import experiment, kinds, meta
 from kuttab.base import errors
 from kuttab.rules import template
 from unit.admission import catalogues
-from unit.admission.manifests import identity, ownership, reading, space, workload
+from unit.admission.manifests import identity, ownership, reading, running, space, workload
 from unit.admission.manifests.cases import ACT, BASE, ELSEWHERE, INERT, OK, REJ, WARN, Case, changed
 
-ALL: list[Case] = [case for part in (identity, ownership, space, workload, reading) for case in part.ROWS.cases]
+ALL: list[Case] = [
+    case for part in (identity, ownership, space, workload, running, reading) for case in part.ROWS.cases
+]
 HERE = [case for case in ALL if case.expect != ELSEWHERE]
 SOUND = [case for case in HERE if case.expect in (OK, WARN, INERT)]
 

@@ -3,6 +3,7 @@
 import json
 import time
 import tracemalloc
+from pathlib import Path
 
 import pytest
 
@@ -46,6 +47,9 @@ def refusal(text: bytes | str, says: str) -> errors.Problem:
         ("spec.parameters[0].feasibleSpace.step", (11, 7)),
         ("spec.parameters[7].name", (9, 3)),
         ("spec.objective.type", (8, 1)),
+        ("spec.parameters[lr].feasibleSpace.max", (12, 23)),
+        ("spec.parameters[momentum].name", (9, 3)),
+        ("spec.parameters[name]", (9, 3)),
         ("", (2, 1)),
         ("???", (2, 1)),
     ],
@@ -53,6 +57,16 @@ def refusal(text: bytes | str, says: str) -> errors.Problem:
 def test_line_of_a_field(path: str, place: tuple[int, int]) -> None:
     """A path leads to the line of the field, or of the nearest one above it."""
     assert yaml.load(MANIFEST)[0].line_of(path) == place
+
+
+def test_lines_survive_a_changed_value() -> None:
+    """A caller that changes the value it read still gets lines, of the file as it was."""
+    document = yaml.load(MANIFEST)[0]
+    document.value["spec"] = {"parameters": 5}
+    assert document.line_of("spec.parameters[0].name") == (10, 7)
+    assert document.line_of("spec.parameters[lr].name") == (9, 3)
+    document.value["spec"] = []
+    assert document.line_of("spec.parameters[0].name") == (10, 7)
 
 
 def test_problem_gets_its_line() -> None:
@@ -235,3 +249,21 @@ def test_documents_as_kubectl_reads_them(data: str) -> None:
         pytest.skip(f"kubectl does not run here: {error}")
     del theirs["metadata"]["annotations"]
     assert json.loads(json.dumps(yaml.load(text)[0].value)) == theirs
+
+
+SHARED = Path(__file__).parents[4] / "shared" / "katib-examples"
+
+
+@pytest.mark.parametrize("path", sorted(SHARED.glob("*/*.yaml")), ids=lambda path: path.name)
+def test_examples_as_kubectl_reads_them(path: Path) -> None:
+    """Katib's published files have the values that kubectl gives them."""
+    (document,) = yaml.load(path.read_bytes(), path.name)
+    named = "metadata" in document.value
+    try:
+        theirs = kubectl(path.read_text() + ("" if named else "\nmetadata: {name: x}\n"))
+    except (ValueError, OSError) as error:
+        pytest.skip(f"kubectl does not run here: {error}")
+    del theirs["metadata"]["annotations"]
+    if not named:
+        del theirs["metadata"]
+    assert document.value == theirs
