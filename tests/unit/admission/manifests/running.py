@@ -88,6 +88,13 @@ rej(
 )
 SUCCESS, FAILURE = f"{T}.successCondition", f"{T}.failureCondition"
 rej("135", "condition that does not parse", {SUCCESS: 'status.conditions.#(type=="x'}, SUCCESS, "")
+rej(
+    "135",
+    "condition that takes too many steps",
+    {SUCCESS: 'spec.template.spec.containers.0.args.#(%"*a*a*a*a*a*a*b")', f"{MAIN}.args": ["a" * 4000] * 50},
+    SUCCESS,
+    "takes more than 200000 steps",
+)
 rej("135", "condition of 100 kB", {SUCCESS: "a" * 100_000}, SUCCESS, "at most 4096")
 rej("135", "condition with a modifier", {FAILURE: "status|@pretty"}, FAILURE, "")
 inert(
