@@ -132,17 +132,17 @@ class LineReader:
                 return
             start = text.rfind(b"\n", position, nearest) + 1 or position
             end = text.find(b"\n", nearest)
-            self._line(text[start:end], rows)
+            self._line(text[start:end], rows, promising=True)
             position = end + 1
 
-    def _line(self, line: bytes, rows: list[Row]) -> None:
-        line = line.rstrip(b"\r")
-        drawn = line.rfind(b"\r")
-        if drawn >= 0:
-            line = line[drawn + 1 :]
+    def _line(self, line: bytes, rows: list[Row], *, promising: bool = False) -> None:
+        """One line; ``promising`` when it is known to hold the name of a metric."""
+        if b"\r" in line:
+            line = line.rstrip(b"\r").rpartition(b"\r")[2]
+            promising = False
         if len(line) > LONGEST_LINE:
             self.counters.overlong += 1
-        elif any(needle in line for needle in self._needles):
+        elif promising or any(needle in line for needle in self._needles):
             (self._json_line if self._json else self._text_line)(line, rows)
 
     def _text_line(self, line: bytes, rows: list[Row]) -> None:
