@@ -252,7 +252,7 @@ class Jobs:
                 return 0.0
             work.created[index] = pod
         measured = self._measured(pod, subject, index, shape)
-        if measured and subject is not None and pod_status.attempt(pod):
+        if measured and subject is not None and pod_status.attempt(pod) and meters.pulled(subject):
             await self._observations.fence(owners.trial_key(subject), pod.uid)
         plan = await self._plan(job, pod, subject, measured=measured)
         try:

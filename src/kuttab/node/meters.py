@@ -11,6 +11,9 @@ from pathlib import Path
 from typing import Protocol
 
 from kuttab.api import experiment, meta, trial
+from kuttab.collector import session, sources
+from kuttab.ports import observations as port
+from kuttab.rules import earlystop
 
 
 class Meter(Protocol):
@@ -30,6 +33,56 @@ OpenMeter = Callable[[trial.Trial, str, Path, MapPath], Meter | None]
 """``(trial, pod uid, log file of the primary container, container path to host path)``; None when nothing is to be followed."""
 
 
+class Closer:
+    """For programs that report by themselves: stores nothing but the final marker, when they have ended."""
+
+    def __init__(self, observations: port.Observations, key: port.TrialKey, pod_uid: str) -> None:
+        self._observations = observations
+        self._key = key
+        self._pod_uid = pod_uid
+
+    async def poll(self) -> bool:
+        """Nothing to read."""
+        return False
+
+    async def finish(self, clean: bool) -> None:  # noqa: ARG002
+        """No more rows will come."""
+        await self._observations.finish(self._key, self._pod_uid, 0)
+
+
+def opener(observations: port.Observations, root: Path) -> OpenMeter:
+    """How pods are followed: a collector's session over what the trial's ``metricsCollector`` names; files outside ``root`` are not read.
+
+    InvalidError for a collector that cannot be honoured.
+    """
+
+    def open_meter(subject: trial.Trial, pod_uid: str, stdout: Path, map_path: MapPath) -> Meter:
+        key = port.TrialKey(subject.uid, subject.name, subject.namespace)
+        objective = subject.spec.objective or experiment.ObjectiveSpec()
+        spec = subject.spec.metrics_collector
+        source = sources.open_source(spec, objective, stdout_path=stdout, map_path=map_path, root=root)
+        if source is None:
+            return Closer(observations, key, pod_uid)
+        rules = subject.spec.early_stopping_rules
+        made = earlystop.RuleSet(rules, objective.objective_metric_name, objective.type) if rules else None
+        return session.Session(observations, key, pod_uid, source, made)
+
+    return open_meter
+
+
+def pulled(subject: trial.Trial) -> bool:
+    """Whether the node itself reads the trial's metrics, so that its rows carry the pod's uid as their source."""
+    return kind(subject) not in (experiment.CollectorKind.PUSH, experiment.CollectorKind.CUSTOM)
+
+
+def kind(subject: trial.Trial) -> str:
+    """The kind of collector."""
+    spec = subject.spec.metrics_collector
+    return (
+        spec.collector.kind if spec is not None and spec.collector is not None else ""
+    ) or experiment.CollectorKind.STDOUT
+
+
 def matches(subject: trial.Trial, labels: dict[str, str]) -> bool:
     """Whether a pod with those labels is one that measures."""
     return all(labels.get(key) == value for key, value in (subject.spec.primary_pod_labels or {}).items())
@@ -38,21 +91,21 @@ def matches(subject: trial.Trial, labels: dict[str, str]) -> bool:
 def files(subject: trial.Trial) -> tuple[str, bool]:
     """The container path that the collector reads, and whether it is a folder; empty when it reads none."""
     spec = subject.spec.metrics_collector
-    kind = spec.collector.kind if spec is not None and spec.collector is not None else experiment.CollectorKind.STDOUT
+    of = kind(subject)
     source = spec.source.file_system_path if spec is not None and spec.source is not None else None
     path = source.path if source is not None else ""
-    if kind in (experiment.CollectorKind.PUSH, experiment.CollectorKind.PROMETHEUS):
+    if of in (experiment.CollectorKind.PUSH, experiment.CollectorKind.PROMETHEUS):
         return "", False
-    if kind == experiment.CollectorKind.TF_EVENT:
-        return path or "/var/log/katib/tfevent", True
-    if kind == experiment.CollectorKind.CUSTOM:
+    if of == experiment.CollectorKind.TF_EVENT:
+        return path or sources.DEFAULT_EVENTS, True
+    if of == experiment.CollectorKind.CUSTOM:
         return path, source is not None and source.kind == "Directory"
-    return path or "/var/log/katib/metrics.log", False
+    return path or sources.DEFAULT_FILE, False
 
 
 def custom_container(subject: trial.Trial) -> meta.Json | None:
     """The container of a Custom collector."""
     spec = subject.spec.metrics_collector
-    if spec is None or spec.collector is None or spec.collector.kind != experiment.CollectorKind.CUSTOM:
+    if spec is None or spec.collector is None or kind(subject) != experiment.CollectorKind.CUSTOM:
         return None
     return spec.collector.custom_collector

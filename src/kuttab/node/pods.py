@@ -53,6 +53,9 @@ class Run:
         spec = pod.section("spec")
         self.inits = [Container(c["name"], c.get("image", "")) for c in spec.get("initContainers") or ()]
         self.mains = [Container(c["name"], c.get("image", "")) for c in spec.get("containers") or ()]
+        self.extras = [Container(c["name"], c.get("image", "")) for c in prepare.extras(plan)]
+        self.extras_until: float | None = None
+        """When a collector that runs beside the others is ended, once those have."""
         self.stage = 0
         """Index of the init container to run next; beyond the last, the containers proper run."""
         self.meter: meters.Meter | None = None
@@ -66,8 +69,8 @@ class Run:
 
     @property
     def containers(self) -> list[Container]:
-        """All containers, init containers first."""
-        return [*self.inits, *self.mains]
+        """All containers, init containers first, a Custom collector's last."""
+        return [*self.inits, *self.mains, *self.extras]
 
     @property
     def live(self) -> bool:
@@ -81,8 +84,8 @@ class Run:
 
     @property
     def exits(self) -> dict[str, int]:
-        """Exit codes of containers that have ended."""
-        return {c.state.name: c.state.exit.code for c in self.containers if c.state.exit is not None}
+        """Exit codes of the pod's own containers that have ended."""
+        return {c.state.name: c.state.exit.code for c in (*self.inits, *self.mains) if c.state.exit is not None}
 
     def mark(self, reason: str, message: str = "") -> None:
         """Say why the run is being ended; the first reason stays."""
@@ -108,14 +111,20 @@ class Kubelet:
         self._open_meter = open_meter
         self._wake = asyncio.Event()
         self._sampled = 0.0
+        self._inherited: dict[str, str] = {}
         self._alias: Path | None = None
+        self.data_dir = node.data_dir
+        """The data folder by a path without characters that a shell would take apart, once :meth:`open` was called."""
 
     def open(self) -> None:
         """Make the data folder and start watching processes. Idempotent."""
         self.settings.data_dir.mkdir(0o700, parents=True, exist_ok=True)
-        if self._alias is None and _AWKWARD.search(str(self.settings.data_dir.resolve())):
+        real = self.settings.data_dir.resolve()
+        if self._alias is None and _AWKWARD.search(str(real)):
             self._alias = Path(tempfile.mkdtemp(prefix="kuttab-")) / "data"
-            self._alias.symlink_to(self.settings.data_dir.resolve())
+            self._alias.symlink_to(real)
+        self.data_dir = self._alias or real
+        self._inherited = self.settings.inherited()
         self.processes.open()
 
     async def close(self) -> None:
@@ -125,11 +134,6 @@ class Kubelet:
         if self._alias is not None:
             shutil.rmtree(self._alias.parent, ignore_errors=True)
             self._alias = None
-
-    @property
-    def data_dir(self) -> Path:
-        """The data folder by a path without characters that a shell would take apart."""
-        return self._alias or self.settings.data_dir.resolve()
 
     def now(self) -> str:
         """Wall time for a status."""
@@ -170,9 +174,10 @@ class Kubelet:
 
     async def _prepare(self, run: Run) -> None:
         sources = await prepare.read_sources(self.objects, run.pod.namespace, run.pod.section("spec"))
-        inits, mains = prepare.containers(run.pod, run.plan, sources, replace(self.settings, data_dir=self.data_dir))
-        for container, ready in zip(run.containers, (*inits, *mains), strict=True):
-            container.prepared = ready
+        node = prepare.Node(self.data_dir, self.settings.images, self.settings.started_in, self._inherited)
+        ready = prepare.containers(run.pod, run.plan, sources, node)
+        for container, one in zip(run.containers, ready, strict=True):
+            container.prepared = one
         self._attach_meter(run)
 
     def _attach_meter(self, run: Run) -> None:
@@ -192,7 +197,7 @@ class Kubelet:
 
     async def _spawn_stage(self, run: Run) -> None:
         """Start the next init container, or all containers when none is left."""
-        group = [run.inits[run.stage]] if run.stage < len(run.inits) else run.mains
+        group = [run.inits[run.stage]] if run.stage < len(run.inits) else [*run.mains, *run.extras]
         for container in group:
             assert container.prepared is not None
             child = self.processes.spawn(container.prepared.command, run.pod.uid, lambda _: run.on_change())
@@ -207,6 +212,7 @@ class Kubelet:
             for container in run.containers:
                 self._note_exit(run, container)
             if run.live:
+                self._hurry_extras(run)
                 return False
             if not run.reason and run.stage < len(run.inits):
                 done = run.inits[run.stage].state.exit
@@ -219,6 +225,17 @@ class Kubelet:
             await self._drain(run)
             await self._conclude(run)
             return True
+
+    def _hurry_extras(self, run: Run) -> None:
+        """When only a Custom collector is left, give it some time to end by itself, then end it."""
+        if any(c.live for c in (*run.inits, *run.mains)):
+            return
+        now = self._clock.monotonic()
+        if run.extras_until is None:
+            run.extras_until = now + self.settings.collector_seconds
+            asyncio.get_running_loop().call_later(self.settings.collector_seconds, run.on_change)
+        elif now >= run.extras_until:
+            self.stop(run)
 
     async def _continue(self, run: Run) -> bool:
         try:
@@ -291,7 +308,7 @@ class Kubelet:
         elif run.reason:
             phase, message = pod_status.FAILED, run.message
         else:
-            phase, message = pod_status.outcome([c.state for c in run.containers])
+            phase, message = pod_status.outcome([c.state for c in (*run.inits, *run.mains)])
         run.message = message
         if run.reason == pod_status.CANNOT_RUN:
             code = processes.Exit(pod_status.START_ERROR_CODE)
@@ -306,7 +323,7 @@ class Kubelet:
     def _document(self, run: Run, phase: str) -> meta.Json:
         return pod_status.document(
             phase,
-            [c.state for c in run.mains],
+            [c.state for c in (*run.mains, *run.extras)],
             [c.state for c in run.inits],
             start_time=run.started,
             reason=run.reason,

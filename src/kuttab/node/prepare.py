@@ -14,7 +14,7 @@ from typing import Any
 
 from kuttab.api import keys, kinds, meta, trial
 from kuttab.base import errors
-from kuttab.node import environ, images, meters, processes, settings, support, volumes
+from kuttab.node import environ, images, meters, processes, support, volumes
 from kuttab.ports import objects as port
 
 PBT_DIRECTORY = "suggestion_trial_dir"
@@ -41,6 +41,16 @@ class Plan:
     env: Mapping[str, str] = field(default_factory=dict)
     checkpoint: tuple[str, Path] | None = None
     volumes_folder: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """What of the node's settings a preparation needs; ``inherited`` is the environment that every container starts from."""
+
+    data_dir: Path
+    images: images.Images
+    started_in: Path
+    inherited: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,9 +97,7 @@ async def read_checkpoint(
     return volumes.normal(directory), folder
 
 
-def containers(
-    pod: meta.Resource, plan: Plan, sources: Sources, node: settings.NodeSettings
-) -> tuple[list[Prepared], list[Prepared]]:
+def containers(pod: meta.Resource, plan: Plan, sources: Sources, node: Node) -> list[Prepared]:
     """Prepare the pod's init containers and containers, creating their folders.
 
     CannotRunError, InvalidError and MissingConfigError as their causes say; UnavailableError when the disk is to blame.
@@ -100,13 +108,16 @@ def containers(
         base = plan.volumes_folder or plan.folder / "volumes"
         claims = node.data_dir / "claims" / pod.namespace
         folders = volumes.make_volumes(spec.get("volumes") or (), base, claims, sources.text, sources.binary)
-        make = [
-            [_container(entry, pod, plan, folders, sources, node) for entry in spec.get(key) or ()]
-            for key in ("initContainers", "containers")
-        ]
+        entries = [*(spec.get("initContainers") or ()), *(spec.get("containers") or ()), *extras(plan)]
+        return [_container(entry, pod, plan, folders, sources, node) for entry in entries]
     except OSError as error:
         raise processes.verdict(error, f"cannot prepare the folders of pod {pod.name}") from error
-    return make[0], make[1]
+
+
+def extras(plan: Plan) -> list[meta.Json]:
+    """The container of a Custom collector, which runs beside the pod's own."""
+    found = meters.custom_container(plan.trial) if plan.trial is not None and plan.primary else None
+    return [] if found is None else [found]
 
 
 def _container(
@@ -115,7 +126,7 @@ def _container(
     plan: Plan,
     folders: Mapping[str, Path],
     sources: Sources,
-    node: settings.NodeSettings,
+    node: Node,
 ) -> Prepared:
     name = entry["name"]
     image = images.find(node.images, entry.get("image", ""))
@@ -127,7 +138,7 @@ def _container(
     def translate(text: str) -> str:
         return images.below_root(image, mounts.rewrite(text))
 
-    env = {**node.inherited(), "HOSTNAME": pod.name, **image.env, **plan.env}
+    env = {**node.inherited, "HOSTNAME": pod.name, **image.env, **plan.env}
     env |= {key: translate(value) for key, value in declared.items()}
     argv = [translate(environ.expand(word, declared)) for word in _argv(entry, image)]
     mounts.make()

@@ -26,6 +26,8 @@ class NodeSettings:
     """Time between two looks at the metrics of all running trials; it bounds how late an early stop is."""
     sample_seconds: float = 1.0
     """Time between two looks at memory and log sizes."""
+    collector_seconds: float = 10.0
+    """How long a Custom collector may go on after the training has ended before it is ended too."""
     backoff_seconds: float = 0.2
     """Delay before the first retry of a failed attempt, doubled for each further one (Kubernetes: 10 s)."""
     backoff_most_seconds: float = 60.0

@@ -1,9 +1,8 @@
-"""A node over a real store, with a real control loop: only the reading of metrics is simpler than the product's."""
+"""A node over a real store, with a real control loop and real collectors."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from pathlib import Path
 
 import pytest
@@ -12,45 +11,10 @@ from kuttab.api import kinds
 from kuttab.api import trial as trials
 from kuttab.base import clock, errors
 from kuttab.client import embedded
-from kuttab.collector import session
-from kuttab.node import jobs, owners, pods, recovery, settings
+from kuttab.node import jobs, meters, pods, recovery, settings
 from kuttab.observations import memory
-from kuttab.ports.observations import Row
-from kuttab.rules import earlystop
 from kuttab.runtime import controller, informer
 from kuttab.store import objects as stores
-
-
-class LineSource:
-    """Reads whole ``name=value`` lines of one file."""
-
-    needs = 0
-
-    def __init__(self, path: Path):
-        self._path = path
-        self._offset = 0
-
-    def resume(self, position):
-        """Nothing to resume: it always reads from the start."""
-
-    async def poll(self):
-        """What is new."""
-        with contextlib.suppress(FileNotFoundError), self._path.open("rb") as file:
-            file.seek(self._offset)
-            data = file.read()
-            whole = data[: data.rfind(b"\n") + 1]
-            self._offset += len(whole)
-            pairs = [line.partition("=") for line in whole.decode().splitlines() if "=" in line]
-            return [Row(name, value) for name, _, value in pairs]
-        return []
-
-    async def close(self, clean):
-        """The rest."""
-        return await self.poll()
-
-    def remarks(self):
-        """None."""
-        return []
 
 
 class Events:
@@ -87,7 +51,8 @@ class Machine:
         self.folder.mkdir(parents=True, exist_ok=True)
         self.store = await stores.Store(self.folder / "objects.db", clock=self.clock).open()
         self.objects = embedded.EmbeddedClient(self.store)
-        self.kubelet = pods.Kubelet(self.objects, self.clock, self.settings, self.meter)
+        opener = meters.opener(self.observations, self.settings.data_dir)
+        self.kubelet = pods.Kubelet(self.objects, self.clock, self.settings, opener)
         self.controller = controller.Controller("jobs", self.reconcile)
         self.jobs = jobs.Jobs(self.kubelet, self.observations, self.events, self.clock, self.controller.enqueue)
         self.jobs.remember(await recovery.recover(self.kubelet))
@@ -106,14 +71,6 @@ class Machine:
         owner = (new or old).metadata.controller
         if owner is not None and (new is None or new.deleting):
             self.controller.enqueue((new or old).namespace, owner.name)
-
-    def meter(self, subject, pod_uid, stdout, map_path):
-        """A session over the primary container's log, or over the trial's file."""
-        spec = subject.spec.metrics_collector
-        source = spec.source.file_system_path if spec is not None and spec.source is not None else None
-        path = map_path(source.path) if source is not None else stdout
-        rules = make_rules(subject)
-        return session.Session(self.observations, owners.trial_key(subject), pod_uid, LineSource(path), rules)
 
     async def stop_loops(self):
         """Cut the loops."""
@@ -242,14 +199,6 @@ class Machine:
             return texts[-1] if texts and text in texts[-1] else None
 
         return await self.until(look)
-
-
-def make_rules(subject):
-    """The trial's early-stopping rules."""
-    if not subject.spec.early_stopping_rules:
-        return None
-    objective = subject.spec.objective
-    return earlystop.RuleSet(subject.spec.early_stopping_rules, objective.objective_metric_name, objective.type)
 
 
 @pytest.fixture

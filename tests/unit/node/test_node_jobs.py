@@ -12,6 +12,7 @@ import pytest
 
 from kuttab.api import kinds, meta
 from kuttab.node import identity, job_rules, owners, pod_status
+from kuttab.ports.observations import Row
 
 
 def state(pod, container="main"):
@@ -373,6 +374,47 @@ async def test_file_collector_reads_what_the_program_writes_under_a_rewritten_pa
     summary = await machine.observations.summarize(owners.trial_key(owner))
     assert summary.metrics["loss"].latest == "0.125"
     assert not os.path.exists("/katib")
+
+
+async def test_custom_collector_runs_beside_the_training(machine):
+    """A Custom collector's container sees the training's files, and has time to finish after it; its end completes the log."""
+    collector = {
+        "name": "reader", "image": "x",
+        "command": ["sh", "-c", "until test -s /katib/out.log; do sleep 0.02; done; sleep 0.3; cat /katib/out.log; echo read"],
+    }  # fmt: skip
+    source = {"fileSystemPath": {"path": "/katib/out.log", "kind": "File"}}
+    owner = await machine.trial(
+        metricsCollector={"collector": {"kind": "Custom", "customCollector": collector}, "source": source}
+    )
+    await machine.job("echo loss=1 >/katib/out.log", owner=owner, python=False)
+    assert (await machine.done())[0] == "Complete"
+    assert "loss=1\nread\n" in machine.logs()
+    assert (await machine.observations.summarize(owners.trial_key(owner))).complete
+
+
+async def test_custom_collector_that_never_ends_is_ended(machines):
+    """A Custom collector that hangs neither fails the training nor holds it up for long."""
+    machine = await machines(collector_seconds=0.1).open()
+    try:
+        collector = {"name": "reader", "command": ["sh", "-c", "while :; do sleep 1; done"]}
+        owner = await machine.trial(metricsCollector={"collector": {"kind": "Custom", "customCollector": collector}})
+        await machine.job("pass", owner=owner, backoffLimit=0)
+        assert (await machine.done())[0] == "Complete"
+        assert identity.marked(machine.kubelet.processes.node) == {}
+    finally:
+        await machine.close()
+
+
+async def test_program_that_pushes_is_complete_when_it_has_ended(machine):
+    """With Push the node reads nothing and puts the final marker; rows from elsewhere count."""
+    owner = await machine.trial(metricsCollector={"collector": {"kind": "Push"}})
+    key = owners.trial_key(owner)
+    await machine.observations.report(key, "pushed", 0, [Row("loss", "0.5")])
+    await machine.job("print('loss=9')", owner=owner)
+    assert (await machine.done())[0] == "Complete"
+    summary = await machine.observations.summarize(key)
+    assert summary.complete
+    assert summary.metrics["loss"].latest == "0.5"
 
 
 RULE = [{"name": "loss", "value": "0.5", "comparison": "greater", "startStep": 2}]

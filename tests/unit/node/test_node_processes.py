@@ -246,6 +246,7 @@ async def test_d06_stranger_with_a_reused_number_is_not_ours():
         [sys.executable, "-S", "-c", SLEEP], env={identity.ENV_POD: "other", identity.ENV_NODE: "other"}
     )
     try:
+        await wait_for(lambda: identity.environment(stranger.pid))
         who = identity.of(stranger.pid)
         assert identity.alive(who)
         assert identity.alive(who, "other")

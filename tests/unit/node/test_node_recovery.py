@@ -179,6 +179,8 @@ async def test_d06_forged_or_reused_identity_is_not_signalled(machine, same_star
         [sys.executable, "-S", "-c", SLEEP], env=env, start_new_session=True, stdout=subprocess.DEVNULL
     )
     try:
+        while not identity.environment(stranger.pid):
+            await asyncio.sleep(0.01)
         who = identity.of(stranger.pid)
         forged = who if same_start else identity.Identity(who.pid, str(int(float(who.started)) + 1), who.boot)
         metadata = meta.ObjectMeta(name="p", namespace="default", finalizers=[pod_status.FINALIZER])
