@@ -59,7 +59,7 @@ def pod(
     section = template.get("metadata") or {}
     all_labels = {**(section.get("labels") or {}), **labels}
     if subject is not None:
-        all_labels |= {**(subject.metadata.labels or {}), keys.LABEL_TRIAL: subject.name}
+        all_labels |= trial_labels(subject)
     owner = meta.OwnerReference(
         api_version=job.api_version,
         kind=job.kind,
@@ -78,6 +78,11 @@ def pod(
     )
     spec = {**template.get("spec", {}), "nodeName": "localhost"}
     return meta.Resource(api_version="v1", kind="Pod", metadata=metadata, spec=spec)  # type: ignore[call-arg]
+
+
+def trial_labels(subject: trial.Trial) -> dict[str, str]:
+    """The labels that a Trial gives to all pods of its job."""
+    return {**(subject.metadata.labels or {}), keys.LABEL_TRIAL: subject.name}
 
 
 def job_labels(job: meta.Object) -> dict[str, str]:

@@ -26,7 +26,9 @@ FINALIZER = "kuttab.org/process"
 ANNOTATION_ATTEMPT = "kuttab.org/attempt"
 """Number of the attempt that a pod is, from 0, over all pods of its job."""
 ANNOTATION_INDEX = "kuttab.org/index"
-"""Which completion of its job a pod works on, from 0."""
+"""Which completion or replica of its job a pod is, from 0."""
+ANNOTATION_ROLE = "kuttab.org/role"
+"""Which kind of replica a pod is, for jobs that have several."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,10 +112,11 @@ def attempt(pod: meta.Object) -> int:
     return int(text) if text.isascii() and text.isdigit() else 0
 
 
-def index(pod: meta.Object) -> int:
-    """Which completion a pod works on."""
+def task(pod: meta.Object) -> tuple[str, int]:
+    """Role and index of a pod in its job."""
     text = pod.metadata.annotation(ANNOTATION_INDEX)
-    return int(text) if text.isascii() and text.isdigit() else 0
+    index = int(text) if text.isascii() and text.isdigit() else 0
+    return pod.metadata.annotation(ANNOTATION_ROLE), index
 
 
 def finished(pod: meta.Object) -> bool:

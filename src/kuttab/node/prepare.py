@@ -39,6 +39,8 @@ class Plan:
     trial: trial.Trial | None = None
     primary: str = ""
     env: Mapping[str, str] = field(default_factory=dict)
+    files: Mapping[str, str] = field(default_factory=dict)
+    """Container path to text of files that an operator would mount."""
     checkpoint: tuple[str, Path] | None = None
     volumes_folder: Path | None = None
 
@@ -164,6 +166,11 @@ def _mounts(
     entry: Mapping[str, Any], plan: Plan, folders: Mapping[str, Path], declared: Mapping[str, str]
 ) -> list[volumes.Mount]:
     found = []
+    for path, text in plan.files.items():
+        host = plan.folder / "files" / path.lstrip("/")
+        host.parent.mkdir(0o700, parents=True, exist_ok=True)
+        host.write_text(text)
+        found.append(volumes.Mount(path, host))
     if plan.trial is not None:
         path, is_folder = meters.files(plan.trial)
         collector = volumes.collector(path, is_folder, plan.folder)
