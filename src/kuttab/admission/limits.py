@@ -26,7 +26,6 @@ class Limits:
     max_parameters: int = 1_000
     max_choices: int = 10_000
     max_object_bytes: int = 1_000_000
-    max_template_bytes: int = 256 * 1024
     workload_kinds: Collection[tuple[str, str]] = frozenset(workloads.KNOWN)
     """apiVersion and kind of what a trial may be."""
     pod_security: str = "baseline"

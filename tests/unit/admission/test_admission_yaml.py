@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from kuttab.admission import yaml
+from kuttab.admission import yaml, yaml_reader
 from kuttab.base import errors
 from unit.admission.test_admission_scalars import kubectl
 
@@ -181,6 +181,11 @@ again: *word
         ("a: [" + "1, " * 100_001 + "]", "holds more than 100000 values", None),
         ('{"a": [' + "1," * 100_001 + "1]}", "holds more than 100000 values", None),
         ("---\na: 1\n" * 201, "holds more than 200 documents", (402, 1)),
+        ("{}" * 201, "holds more than 200 documents", None),
+        ('{"' + '\\\\"' * 200_000, "cannot be read as YAML", None),
+        ("{}" * 200_000, "holds more than 200 documents", None),
+        ("---\n" * 300_000, "holds more than 100000 values", None),
+        ("#\n" * 200_000, "holds no object", None),
         ("a" * (yaml.MAX_BYTES + 1), "at most 4194304 are read", None),
     ],
 )  # fmt: skip
@@ -222,7 +227,7 @@ def test_byte_order_mark_and_windows_lines(text: bytes | str) -> None:
 def test_pure_python_parser_reads_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without libyaml the slower parser gives the same values and places."""
     fast = yaml.load(MANIFEST)[0]
-    monkeypatch.setattr(yaml, "_LOADER", yaml.yaml.SafeLoader)
+    monkeypatch.setattr(yaml_reader, "_LOADER", yaml_reader.yaml.SafeLoader)
     slow = yaml.load(MANIFEST)[0]
     assert (slow.value, slow.place) == (fast.value, fast.place)
     assert "cannot be read as YAML" in refusal("a: \x07\n", "").message
