@@ -20,8 +20,13 @@ from kuttab.algorithms.gp_kernel import Array, Domain
 CLASSES = ("UserError", "OutOfMemory", "DeadlineExceeded", "NonFinite", "Other")
 """Failure classes; anything unnamed is ``Other``."""
 
-STRICTNESS = 2.0
-"""Weight of the log probability beside the log acquisition: at 1 every second try at a border fails."""
+_CALM, _ALARMED = 0.5, 0.95
+"""Least probability of success that is asked for when no recent trial failed, and when ``_TOLERATED`` of them did."""
+
+_TOLERATED = 0.1
+_RECENT = 20
+_FORCE = 100.0
+_MARGIN = 0.03
 
 _PRIORS = gp_fit.Priors(
     length=0.4, length_width=0.8, signal=1.0, signal_width=0.5, noise=0.03, noise_width=1.5, noise_floor=1e-3
@@ -45,9 +50,15 @@ def classes(history: histories.History) -> list[str]:
 class Feasibility:
     """Log probability, with gradient, that no failure of any class happens at a point."""
 
-    def __init__(self, domain: Domain, good: Array, bad: Array, kinds: Sequence[str]) -> None:
-        """``good`` are rows that finished, ``bad`` rows that failed and ``kinds`` their classes; at least one failed."""
+    def __init__(
+        self, domain: Domain, good: Array, bad: Array, kinds: Sequence[str], recent: float = _TOLERATED
+    ) -> None:
+        """``good`` are rows that finished, ``bad`` rows that failed and ``kinds`` their classes; at least one failed.
+
+        ``recent`` is the share of failures among the latest trials, which sets how much risk is taken.
+        """
         self._models = []
+        self._floor = -np.inf
         labels = np.array(kinds)
         for kind in CLASSES:
             failed = bad[labels == kind]
@@ -58,6 +69,23 @@ class Feasibility:
             y = np.concatenate([np.ones(len(good_part)), -np.ones(len(failed_part))])
             hyper = gp_fit.fit(domain, rows, y, priors=_PRIORS)
             self._models.append(gp.condition(domain, hyper, rows, y))
+        wanted = np.log(_CALM + (_ALARMED - _CALM) * min(1.0, recent / _TOLERATED))
+        # Failures that do not follow the parameters show as noise: a share p of random -1 among labels has variance 4 p (1 - p).
+        flaky = [0.5 * (1.0 - np.sqrt(1.0 - min(model.hyper.noise, 1.0))) for model in self._models]
+        possible = float(np.log1p(-np.array(flaky)).sum())
+        self._floor = min(float(wanted), possible - _MARGIN)
+
+    def penalty(self, rows: Array) -> Array:
+        """What to add to a log acquisition: the log probability, and a steep slope where it is below the wanted level."""
+        likely = self.batch(rows)
+        return likely + _FORCE * np.minimum(likely - self._floor, 0.0)
+
+    def penalty_gradient(self, row: Array) -> tuple[float, Array]:
+        """The same for one row, with its derivative."""
+        likely, slope = self.gradient(row)
+        if likely >= self._floor:
+            return likely, slope
+        return likely + _FORCE * (likely - self._floor), (1.0 + _FORCE) * slope
 
     def batch(self, rows: Array) -> Array:
         """Log probabilities of rows."""
@@ -91,4 +119,6 @@ def of(history: histories.History, domain: Domain, rows: Array) -> Feasibility |
     """The model of a history whose points are ``rows``; None when nothing has failed."""
     if not len(history.infeasible):
         return None
-    return Feasibility(domain, rows[history.finished], rows[history.infeasible], classes(history))
+    latest = np.union1d(history.finished, history.infeasible)[-_RECENT:]
+    recent = float(np.isin(latest, history.infeasible).mean())
+    return Feasibility(domain, rows[history.finished], rows[history.infeasible], classes(history), recent)

@@ -42,7 +42,7 @@ class Merit:
         means, variance = self._posterior.predict(rows)
         deviations = np.repeat(np.sqrt(variance)[:, None], means.shape[1], axis=1)
         out = gp_acquire.average(self._acquisition(means, deviations, self._best)[0], self._log)[0]
-        return out if self._feasibility is None else out + failures.STRICTNESS * self._feasibility.batch(rows)
+        return out if self._feasibility is None else out + self._feasibility.penalty(rows)
 
     def gradient(self, row: Array) -> tuple[float, Array]:
         """Score of one row and its derivative by the numeric dimensions."""
@@ -52,8 +52,8 @@ class Merit:
         value, share = gp_acquire.average(values, self._log)
         slope = dmeans @ (share * by_mean) + dvariance * float(share @ by_deviation) / (2.0 * deviation)
         if self._feasibility is not None:
-            likely, by_row = self._feasibility.gradient(row)
-            value, slope = value + failures.STRICTNESS * likely, slope + failures.STRICTNESS * by_row
+            penalty, by_row = self._feasibility.penalty_gradient(row)
+            value, slope = value + penalty, slope + by_row
         return float(value), slope
 
 
