@@ -13,12 +13,11 @@ from typing import Final, Protocol
 from kuttab.base import errors
 from kuttab.base import log as logs
 from kuttab.collector import source as sources
-from kuttab.ports.observations import PUSHED, Observations, Row, Summary, TrialKey
+from kuttab.ports.observations import Observations, Row, Summary, TrialKey
 
 _BATCH_ROWS: Final = 5_000
 _BATCH_BYTES: Final = 1 << 20
 _SPOOL: Final = 20_000  # rows in memory beyond which no more are read
-_GLANCE: Final = 100  # pushed rows looked at in one poll without reading all
 _log = logs.get(__name__)
 
 
@@ -130,11 +129,15 @@ class Session:
 
 
 class PushedSession:
-    """The same for rows that arrive by themselves (``Push``, ``Custom``): watches them for the rules, and puts the final marker."""
+    """The same for rows that arrive by themselves (``Push``, ``Custom``): watches them for the rules, and puts the final marker.
 
-    def __init__(self, observations: Observations, trial: TrialKey, rules: Rules | None = None) -> None:
+    Whoever takes such rows in chooses their sources, so nothing is fenced; ``source_id`` only carries the marker.
+    """
+
+    def __init__(self, observations: Observations, trial: TrialKey, source_id: str, rules: Rules | None = None) -> None:
         self._observations = observations
         self._trial = trial
+        self._id = source_id
         self._rules = rules
         self._seen = 0
         self.stopped = False
@@ -145,20 +148,20 @@ class PushedSession:
         if self._rules is None:
             return False
         try:
-            position = await self._observations.position(self._trial, PUSHED, _GLANCE)
-            new = position.next_seq - self._seen
-            rows = position.rows if new <= _GLANCE else await self._observations.read(self._trial)
-            for row in rows[len(rows) - new :]:
-                self.stopped = self._rules.observe(row.metric, row.value) or self.stopped
-            self._seen = position.next_seq
+            summary = await self._observations.summarize(self._trial)
+            if sum(series.count for series in summary.metrics.values()) > self._seen:
+                rows = await self._observations.read(self._trial)
+                for row in rows[self._seen :]:
+                    self.stopped = self._rules.observe(row.metric, row.value) or self.stopped
+                self._seen = len(rows)
         except errors.UnavailableError as error:
             _log.warning("observation log is away", trial=self._trial.name, error=error.message)
         return self.stopped
 
     async def finish(self, clean: bool) -> Summary:  # noqa: ARG002 - what was acknowledged counts either way
         """The process has ended: nothing more is expected. UnavailableError while the log is away; then call it again."""
-        position = await self._observations.position(self._trial, PUSHED)
-        return await self._observations.complete(self._trial, PUSHED, position.next_seq, ())
+        await self._observations.finish(self._trial, self._id, 0)
+        return await self._observations.summarize(self._trial)
 
     def remarks(self) -> list[str]:
         """Nothing is read here that could be wrong."""

@@ -16,7 +16,6 @@ from kuttab.ports.observations import Aggregate, Position, Row, Summary, TrialKe
 from kuttab.rules import metric_values, observation
 
 DELETE_CHUNK: Final = 5_000  # rows removed in one transaction
-PAGE: Final = 10_000  # rows read in one go
 _NO_TIME: Final = "0001-01-01 00:00:00.000000"
 
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _BATCH: Final = 256  # jobs in one transaction
+_PAGE: Final = 10_000  # rows read in one go
 
 
 def file_url(path: Path) -> str:
@@ -106,8 +107,11 @@ class SqlObservations:
             return await self._read_legacy(trial.name, metric, low, high, limit)
         checks.check_key(trial)
         found: list[Row] = []
-        for source, *_ in await self._call(lambda view: view.live(trial)):
-            await self._read_source(trial, source, (metric, low, high), limit, found)
+        place: tuple[int, int] | None = (0, -1)
+        while place is not None and (limit <= 0 or len(found) < limit):
+            size = _PAGE if limit <= 0 else min(_PAGE, limit - len(found))
+            page, place = await self._call(_pager(trial, place, size, (metric, low, high)))
+            found.extend(page)
         return found
 
     async def delete(self, trial: TrialKey) -> None:
@@ -119,20 +123,6 @@ class SqlObservations:
     async def named(self, name: str) -> list[TrialKey]:
         """Trials of that name that have rows, in any namespace: for clients that know no uid."""
         return await self._call(lambda view: view.named(name))
-
-    async def _read_source(
-        self, trial: TrialKey, source: str, wanted: tuple[str, str, str], limit: int, found: list[Row]
-    ) -> None:
-        after = -1
-        while True:
-            size = _PAGE if limit <= 0 else min(_PAGE, limit - len(found))
-            if size <= 0:
-                return
-            page = await self._call(lambda view, after=after, size=size: view.page(trial, source, after, size, *wanted))
-            found.extend(row for _, row in page)
-            if len(page) < size:
-                return
-            after = page[-1][0]
 
     async def _read_legacy(self, name: str, metric: str, low: str, high: str, limit: int) -> list[Row]:
         found = [
@@ -156,7 +146,24 @@ class SqlObservations:
         return await future
 
 
-_PAGE: Final = 10_000
+def _pager(
+    trial: TrialKey, place: tuple[int, int], size: int, wanted: tuple[str, str, str]
+) -> Callable[[log.Log], tuple[list[Row], tuple[int, int] | None]]:
+    """A job that reads about ``size`` rows from a place (number of the source, sequence number) on, and tells the next place."""
+
+    def job(view: log.Log) -> tuple[list[Row], tuple[int, int] | None]:
+        found: list[Row] = []
+        index, after = place
+        live = view.live(trial)
+        while index < len(live):
+            page = view.page(trial, live[index][0], after, size - len(found), *wanted)
+            found.extend(row for _, row in page)
+            if len(found) >= size:
+                return found, (index, page[-1][0])
+            index, after = index + 1, -1
+        return found, None
+
+    return job
 
 
 class _Call:

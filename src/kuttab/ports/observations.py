@@ -8,10 +8,7 @@ from typing import Protocol
 
 from kuttab.api.metrics import Aggregate, Row
 
-__all__ = ["PUSHED", "Aggregate", "Observations", "Position", "Row", "Summary", "TrialKey"]
-
-PUSHED = "push"
-"""Source of rows that are reported by trial name through the db-manager's door; numbered by whoever takes them in."""
+__all__ = ["Aggregate", "Observations", "Position", "Row", "Summary", "TrialKey"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -148,6 +148,15 @@ class ObservationsContract:
         assert await observations.summarize(key) == Summary({"loss": Aggregate("1", "3", "3", 3)}, complete=False)
         assert await observations.read(key) == losses(1, 2, 3)
 
+    async def test_many_small_sources_are_one_series(self, observations: Observations) -> None:
+        """Rows that were pushed one by one, each a source of its own, are read in order, in parts too."""
+        key = trial()
+        for index in range(50):
+            await observations.report(key, f"report-{49 - index}", 0, losses(index))
+        assert await observations.read(key) == losses(*range(50))
+        assert await observations.read(key, limit=7) == losses(*range(7))
+        assert (await observations.summarize(key)).metrics == {"loss": Aggregate("0", "49", "49", 50)}
+
     async def test_complete_is_all_in_one(self, observations: Observations) -> None:
         """One call fences, stores the last rows, puts the marker and tells the summary; repeated, it changes nothing."""
         key = trial()

@@ -17,7 +17,7 @@ from kuttab.api.metrics import Aggregate, Row
 from kuttab.base import errors
 from kuttab.collector import lines, session, sources, tail
 from kuttab.observations import memory
-from kuttab.ports.observations import PUSHED, Summary, TrialKey
+from kuttab.ports.observations import Summary, TrialKey
 from kuttab.rules import earlystop, metric_lines
 
 KEY = TrialKey("uid-1", "trial-1", "default")
@@ -212,13 +212,15 @@ async def test_rules_know_what_was_reported_before_a_crash_of_ours(tmp_path: Pat
 
 
 async def test_pushed_rows_are_judged_and_marked() -> None:
-    """Push: rows that arrive by themselves meet the rules too, and the end makes them complete."""
+    """Push: rows that arrive by themselves, under any sources, meet the rules too, and the end makes them complete."""
     observations = memory.MemoryObservations()
-    current = session.PushedSession(observations, KEY, rules(("loss", "5", "greater", 150)))
-    await observations.report(KEY, PUSHED, 0, [Row("loss", "9")] * 149)
-    assert await current.poll() is False
-    await observations.report(KEY, PUSHED, 149, [Row("loss", "9")])
+    current = session.PushedSession(observations, KEY, "pod", rules(("loss", "5", "greater", 150)))
+    for index in range(149):
+        await observations.report(KEY, f"report-{index}", 0, [Row("loss", "9")])
+        assert await current.poll() is False
+    await observations.report(KEY, "report-149", 0, [Row("loss", "9")])
     assert await current.poll() is True
+    assert not (await observations.summarize(KEY)).complete
     assert await current.finish(clean=True) == Summary({"loss": Aggregate("9", "9", "9", 150)}, complete=True)
 
 
