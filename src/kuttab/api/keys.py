@@ -16,7 +16,9 @@ RESERVED_LABEL_DOMAINS = ("katib.kubeflow.org", "kuttab.org")  # users may not s
 
 # Ours.
 ANNOTATION_SLOT = "kuttab.org/slot"  # number of the slot a trial fills, from 0
-ANNOTATION_TEMPLATE = "kuttab.org/template"  # the ConfigMap template an experiment started with: it stays for the whole run
+ANNOTATION_TEMPLATE = (
+    "kuttab.org/template"  # the ConfigMap template an experiment started with: it stays for the whole run
+)
 ANNOTATION_EARLY_STOPPED = "kuttab.org/early-stopped"  # on a workload: the metric whose rule ended it early
 
 # Finalizers.

@@ -44,7 +44,8 @@ async def opened(settings: settings_.Settings) -> AsyncIterator[embedded.Embedde
 async def running(settings: settings_.Settings) -> AsyncIterator[Machine]:
     """The whole world at work. Leaving ends every process it started; what was not finished goes on at the next start."""
     async with _store(settings) as store:
-        system = _client(settings, store, limits.SYSTEM_USER)
+        # What controllers write is valid by construction; admission is for people and programs.
+        system = embedded.EmbeddedClient(store, None, limits.SYSTEM_USER)
         user = _client(settings, store, USER)
         time = clock.SystemClock()
         async with nodes.observations(settings) as rows:
@@ -68,15 +69,33 @@ async def running(settings: settings_.Settings) -> AsyncIterator[Machine]:
 @contextlib.asynccontextmanager
 async def _at_work(machine: manager.Manager) -> AsyncIterator[None]:
     """The manager beside the body; if it breaks, the body is cancelled and its error raised."""
-    async with asyncio.TaskGroup() as group:
-        task = group.create_task(machine.run())
-        started = group.create_task(machine.started.wait())
-        await asyncio.wait({task, started}, return_when=asyncio.FIRST_COMPLETED)
+    body = asyncio.current_task()
+    assert body is not None
+    broke: list[BaseException] = []
+
+    async def work() -> None:
         try:
-            yield
-        finally:
-            task.cancel()
-            started.cancel()
+            await machine.run()
+        except asyncio.CancelledError:
+            raise
+        except BaseException as problem:
+            broke.append(problem)
+            body.cancel()
+
+    task = asyncio.create_task(work())
+    try:
+        started = asyncio.ensure_future(machine.started.wait())
+        await asyncio.wait({task, started}, return_when=asyncio.FIRST_COMPLETED)
+        yield
+    except asyncio.CancelledError:
+        if not broke:
+            raise
+        body.uncancel()
+        raise broke[0] from None
+    finally:
+        started.cancel()
+        task.cancel()
+        await asyncio.gather(task, started, return_exceptions=True)
 
 
 async def drain(settings: settings_.Settings, subject: experiment.Experiment) -> None:
