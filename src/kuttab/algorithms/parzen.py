@@ -27,6 +27,9 @@ WIDEST_TABLE = 64
 BINS = 256
 """Above this number of kernels a parameter on its own is modelled by as many bins."""
 
+LEAST_PRIOR = 1e-9
+"""Smaller weights of the prior, in trials, count as this: some density must be left everywhere for logarithms to exist."""
+
 Indices = NDArray[np.intp]
 
 
@@ -85,7 +88,8 @@ class Mixture:
         self._layout, self._codes, self._kernels, self._joint = layout, codes, kernels, joint
         self._units = layout.space.encode(codes)
         n = len(codes)
-        raw = np.append(weights, kernels.prior_weight)
+        self._prior_weight = max(kernels.prior_weight, LEAST_PRIOR)
+        raw = np.append(weights, self._prior_weight)
         self._weights = raw / raw.sum()
         dimensions = max(layout.live, 1) if joint else 1
         self._rate = max(n, 1) ** (-1.0 / (dimensions + 4))
@@ -111,7 +115,7 @@ class Mixture:
         parameter = self._layout.space.parameters[j]
         count = parameter.count or 1
         if parameter.categorical:
-            other = self._kernels.prior_weight / max(len(self._codes), 1)
+            other = self._prior_weight / max(len(self._codes), 1)
             table = np.full((count, count), other)
             np.fill_diagonal(table, 1 + other)
             return np.asarray(table / table.sum(axis=1, keepdims=True))

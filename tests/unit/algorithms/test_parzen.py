@@ -130,3 +130,13 @@ def test_candidates_come_best_first() -> None:
         ratio = over.log_density(rows) - under.log_density(rows)
         assert (ratio if joint else ratio.sum(axis=1)) == pytest.approx(scores)
         assert np.abs(rows[0] - 0.2).max() < 0.25
+
+
+@pytest.mark.parametrize("joint", [True, False])
+def test_densities_are_finite_however_small_the_prior(joint: bool) -> None:
+    """The least prior weight that a double can hold leaves some density everywhere."""
+    codes = np.array([[0.0, 1.0, 3.0], [0.0, 5.0, 3.0]])
+    kernels = parzen.Kernels(prior_weight=5e-324)
+    density = parzen.Mixture(parzen.Layout(LISTS), codes, np.ones(2), kernels, joint=joint)
+    points = np.array([(c, n, 3.0) for c in range(3) for n in range(1, 6)])
+    assert np.isfinite(density.log_density(points)).all()
