@@ -21,7 +21,7 @@ from kuttab.api.metrics import Row
 from kuttab.base import clock, errors
 from kuttab.ports.observations import TrialKey
 from kuttab.rules import metric_values, trial_state
-from kuttab.sdk import objectives, search, tables, typed
+from kuttab.sdk import importance, objectives, search, tables, typed
 
 ReadRows = Callable[[TrialKey], Sequence[Row]]
 """Every metric row of a trial, in the order of arrival."""
@@ -37,7 +37,8 @@ class TrialResult:
     ``number`` is its place in the experiment, from 0. ``parameters`` are Python values: int, float, or what the space listed.
     ``value`` is the objective by its strategy, None when there is none (it may be NaN or infinite); ``metrics`` holds all metrics the
     experiment names, numbers where they are numbers. ``reason`` classes a failure (``UserError``, ``OutOfMemory``,
-    ``DeadlineExceeded``, ``NonFinite``, ``Infrastructure``, ``Cancelled``), ``message`` tells it. ``duration`` is in seconds.
+    ``DeadlineExceeded``, ``NonFinite``, ``Infrastructure``, ``Cancelled``), ``message`` tells it. ``duration`` is in seconds;
+    ``texts`` are the assignments as the trial was given them.
     """
 
     number: int
@@ -50,6 +51,7 @@ class TrialResult:
     metrics: dict[str, float | str] = field(default_factory=dict)
     start: datetime | None = None
     end: datetime | None = None
+    texts: dict[str, str] = field(default_factory=dict, repr=False, compare=False)
     key: TrialKey | None = field(default=None, repr=False, compare=False)
     read: ReadRows | None = field(default=None, repr=False, compare=False)
     metric: str = field(default="", repr=False, compare=False)
@@ -187,6 +189,10 @@ class Result:
         best = f", best {self.metric}={self.best.value:.6g} {self.best.parameters}" if self.usable else ""
         return f"<Result of {self.name}: {counts}{best}>"
 
+    def importance(self, *, seed: int = 0) -> dict[str, float]:
+        """The share of the objective's variance that each parameter explains, greatest first; see :mod:`kuttab.sdk.importance`."""
+        return importance.importance(self, seed=seed)
+
     # Tables and files.
 
     def to_pandas(self) -> Any:
@@ -224,6 +230,7 @@ def _trial(subject: trial.Trial, types: Mapping[str, typed.Read], read: ReadRows
         metrics=_metrics(record, objective),
         start=_moment(record.start_time),
         end=_moment(record.completion_time),
+        texts=record.assignments,
         key=TrialKey(subject.uid, subject.name, subject.namespace),
         read=read,
         metric=objective.objective_metric_name,

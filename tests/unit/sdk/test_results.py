@@ -179,3 +179,25 @@ def test_pandas_table() -> None:
     assert list(frame["loss"]) == [0.1, 0.2]
     assert frame["layers"].dtype == "int64"
     assert list(frame["bias"]) == [True, True]
+
+
+def test_importance_ranks_parameters_and_leaves_failures_out() -> None:
+    """The parameter that decides comes first, shares sum to 1, failed trials and points outside the space change nothing."""
+    subject = study()
+    trials = []
+    for slot in range(40):
+        layers, act = 1 + slot % 8, ["relu", "None", "3"][slot % 3]
+        loss = str(layers + (0.5 if act == "None" else 0.0))
+        trials.append(finished(slot, loss, of=subject, layers=str(layers), act=act, lr=str(0.001 + 0.002 * (slot % 5))))
+    found = results.Result.of(subject, trials, space=SPACE).importance()
+    assert list(found)[:2] == ["layers", "act"]
+    assert sum(found.values()) == pytest.approx(1)
+    failed = [finished(90, "1e9", of=subject, condition=keys.FAILED), finished(91, "5", of=subject, act="unheard")]
+    assert results.Result.of(subject, [*trials, *failed]).importance() == found
+
+
+def test_importance_of_too_little_says_what_is_missing() -> None:
+    """With too few values importance raises an error that counts them."""
+    subject = study()
+    with pytest.raises(errors.BadInputError, match="there are 1 trials with a value"):
+        results.Result.of(subject, [finished(0, "1", of=subject)]).importance()
