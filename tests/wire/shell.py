@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -36,16 +36,29 @@ class Shell:
     """Commands over one data folder."""
 
     data: Path
+    started: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
     def start(self, *arguments: object, **more: Any) -> subprocess.Popen[bytes]:
         """Start ``kuttab`` in a process group of its own."""
         environment = {**os.environ, "KUTTAB_HOME": str(self.data), "NO_COLOR": "1", "COLUMNS": "200"}
         environment.pop("KUTTAB_DEBUG", None)
-        return subprocess.Popen(
+        process = subprocess.Popen(
             [sys.executable, "-m", "kuttab", *map(str, arguments)],
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment,
             start_new_session=True, **more,
         )  # fmt: skip
+        self.started.append(process)
+        return process
+
+    def close(self) -> None:
+        """End what a failed test left behind."""
+        for process in self.started:
+            if process.poll() is None:
+                process.kill()
+            for pipe in (process.stdout, process.stderr):
+                if pipe is not None:
+                    pipe.close()
+            process.wait()
 
     def __call__(self, *arguments: object, timeout: float = 120, **more: Any) -> Done:
         """Run ``kuttab`` to its end."""

@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import random
 import signal
+import sqlite3
 import subprocess
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,9 +19,11 @@ GOOD = "import sys; print(f'loss={float(sys.argv[1]):.4f}')"
 
 
 @pytest.fixture
-def kuttab(tmp_path: Path) -> Shell:
+def kuttab(tmp_path: Path) -> Iterator[Shell]:
     """Commands over a fresh data folder."""
-    return Shell(tmp_path / "data")
+    shell = Shell(tmp_path / "data")
+    yield shell
+    shell.close()
 
 
 def wait_for(condition: object, seconds: float = 30) -> None:
@@ -125,11 +129,43 @@ def test_ctrl_c_keeps_everything_and_names_the_way_on(kuttab: Shell, tmp_path: P
     assert len(kuttab.trials("e")) == 8
 
 
+def test_a_second_ctrl_c_ends_every_process_at_once(kuttab: Shell, tmp_path: Path) -> None:
+    """Even programs that ignore SIGTERM with a long grace period are gone when the command is."""
+    marker = f"kuttab-impatient-{os.getpid()}"
+    program = f"import os, signal, time; signal.signal(15, signal.SIG_IGN); open('ready-' + str(os.getpid()), 'w'); time.sleep(1000) # {marker}"
+    document = manifest(program, container={"workingDir": str(tmp_path)})
+    pod = document["spec"]["trialTemplate"]["trialSpec"]["spec"]["template"]["spec"]
+    pod["terminationGracePeriodSeconds"] = 600
+    process = kuttab.start("run", write(tmp_path, document))
+    wait_for(lambda: len(list(tmp_path.glob("ready-*"))) == 2)
+    os.kill(process.pid, signal.SIGINT)
+    with pytest.raises(subprocess.TimeoutExpired):
+        process.wait(1)
+    os.kill(process.pid, signal.SIGINT)
+    process.communicate(timeout=30)
+    assert process.returncode == 130
+    wait_for(lambda: not living(marker))
+
+
+def test_a_deleted_experiment_leaves_nothing(kuttab: Shell, tmp_path: Path) -> None:
+    """Trials, metrics and log files go with the experiment; its name is free again."""
+    file = write(tmp_path, manifest(GOOD))
+    assert kuttab("run", file).code == 0
+    assert list(kuttab.data.glob("trials/*/*/*/*.log"))
+    assert kuttab("delete", "e", "--yes").code == 0
+    assert list(kuttab.data.glob("trials/*/*")) == []
+    assert kuttab("get", "trials").out == "No trials.\n"
+    connection = sqlite3.connect(kuttab.data / "observations.db")
+    assert connection.execute("SELECT count(*) FROM observation_logs").fetchone() == (0,)
+    connection.close()
+    assert kuttab("run", file).code == 0
+
+
 def test_a_second_process_is_refused_and_short_commands_reach_the_first(kuttab: Shell, tmp_path: Path) -> None:
     """The data folder has one owner, named in the refusal; stop from another terminal ends the experiment with its best trial."""
     program = "import sys, time; print(f'loss={float(sys.argv[1]):.4f}', flush=True); time.sleep(0.05)"
     process = kuttab.start("run", write(tmp_path, manifest(program, maxTrialCount=100000)))
-    wait_for(lambda: "1" in kuttab("get", "trials", "e", "-o", "name").out or None)
+    wait_for(lambda: "trial/" in kuttab("get", "trials", "e", "-o", "name").out)
     second = kuttab("run", write(tmp_path, manifest(GOOD, name="f"), "f.yaml"))
     assert second.code == 2
     assert str(process.pid) in second.err
@@ -142,12 +178,19 @@ def test_a_second_process_is_refused_and_short_commands_reach_the_first(kuttab: 
 
 def test_pause_and_resume_from_another_terminal(kuttab: Shell, tmp_path: Path) -> None:
     """Paused, no trial starts; resumed in the owner, it ends exactly."""
-    program = "import sys, time; time.sleep(0.1); print(f'loss={float(sys.argv[1]):.4f}')"
+    gate = tmp_path / "open"  # the trials wait for this file, so the experiment cannot end before it was paused
+    program = (
+        "import os, sys, time\n"
+        f"while not os.path.exists({str(gate)!r}): time.sleep(0.02)\n"
+        "print(f'loss={float(sys.argv[1]):.4f}')"
+    )
     process = kuttab.start("run", write(tmp_path, manifest(program, maxTrialCount=10)))
-    wait_for(lambda: kuttab("get", "trials", "e", "-o", "name").out.count("trial/") >= 2)
+    wait_for(lambda: "trial/" in kuttab("get", "trials", "e", "-o", "name").out)
     assert kuttab("pause", "e").code == 0
+    gate.touch()
     wait_for(lambda: "Suspended" in kuttab("get", "experiments").out)
     assert "paused" in kuttab("explain", "e").out
+    assert len(kuttab.trials("e")) < 10
     assert kuttab("resume", "e").code == 0
     _, err = process.communicate(timeout=60)
     assert process.returncode == 0, err
@@ -233,9 +276,19 @@ def test_bad_files_get_a_clear_message_and_code_2(kuttab: Shell, tmp_path: Path,
 def test_a_missing_program_says_where_it_was_looked_for(kuttab: Shell, tmp_path: Path) -> None:
     """A command that does not exist fails the trial with its name and what to set."""
     done = kuttab(
-        "run", write(tmp_path, manifest(GOOD, container={"command": ["no-such-program-here"]}, maxFailedTrialCount=1))
+        "run",
+        write(
+            tmp_path,
+            manifest(
+                GOOD,
+                container={"command": ["no-such-program-here", "${trialParameters.x}"]},
+                maxTrialCount=1,
+                parallelTrialCount=1,
+                maxFailedTrialCount=0,
+            ),
+        ),
     )
-    assert done.code in (1, 2)
+    assert done.code == 1, done.err
     assert "no-such-program-here" in kuttab("explain", "e").out
 
 
@@ -248,8 +301,6 @@ def test_a_damaged_database_is_refused_and_left_alone(kuttab: Shell, tmp_path: P
     if damage == "garbage":
         database.write_bytes(b"this is no database" * 100)
     else:
-        import sqlite3
-
         connection = sqlite3.connect(database)
         connection.execute("PRAGMA user_version = 9999")
         connection.close()

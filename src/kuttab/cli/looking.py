@@ -11,7 +11,7 @@ import typer
 
 from kuttab.api import experiment, kinds, meta, suggestion, trial
 from kuttab.base import errors
-from kuttab.cli import common, render
+from kuttab.cli import common, render, report
 from kuttab.rules import explaining
 from kuttab.wiring import reading
 from kuttab.wiring import settings as settings_
@@ -155,19 +155,26 @@ async def _describe(settings: settings_.Settings, name: str, namespace: str | No
     for label, text in lines:
         typer.echo(f"{label + ':':<18}{render.clean(text)}")
     typer.echo("Conditions:")
-    for item in subject.status.conditions or ():
-        message = f"  {render.clean(item.message)}" if item.message else ""
-        typer.echo(f"  {item.type:<20}{item.status:<8}{render.clean(item.reason)}{message}")
+    typer.echo(_indented([[c.type, c.status, c.reason, c.message] for c in subject.status.conditions or ()]))
     if events.items:
         typer.echo("Events:")
-        for event in sorted(
-            events.items, key=lambda item: str(item.model_extra and item.model_extra.get("lastTimestamp"))
-        ):
-            extra = event.model_extra or {}
-            age = render.age(extra.get("lastTimestamp"))
-            typer.echo(f"  {age:<8}{extra.get('reason', ''):<22}{render.clean(extra.get('message', ''))}")
+        found_events = [item.model_extra or {} for item in sorted(events.items, key=_event_order)]
+        typer.echo(
+            _indented(
+                [[render.age(e.get("lastTimestamp")), e.get("reason", ""), e.get("message", "")] for e in found_events]
+            )
+        )
     if isinstance(subject, trial.Trial):
         typer.echo(f"Log:              {settings.trials / subject.namespace / subject.name}")
+
+
+def _event_order(item: meta.Object) -> tuple[str, int]:
+    version = item.metadata.resource_version or ""
+    return str((item.model_extra or {}).get("lastTimestamp")), int(version) if version.isdecimal() else 0
+
+
+def _indented(rows: list[list[str]]) -> str:
+    return "\n".join("  " + line for line in render.table(rows[0], rows[1:]).splitlines()) if rows else "  none"
 
 
 async def _either(objects: Any, name: str, namespace: str | None) -> experiment.Experiment | trial.Trial:
@@ -190,10 +197,11 @@ async def _best(settings: settings_.Settings, name: str, namespace: str | None, 
     optimal = subject.status.current_optimal_trial
     if optimal is None or not optimal.best_trial_name:
         raise errors.BadInputError(f"experiment {name} has no best trial yet; see: kuttab explain {name}")
-    parameters = {item.name: item.value for item in optimal.parameter_assignments or ()}
+    given = {item.name: item.value for item in optimal.parameter_assignments or ()}
     if output == "args":
-        typer.echo("\n".join(f"--{item}={value}" for item, value in parameters.items()))
+        typer.echo("\n".join(f"--{item}={value}" for item, value in given.items()))
         return
+    parameters = report.typed(subject, given)
     metrics = {m.name: {"min": m.min, "max": m.max, "latest": m.latest} for m in optimal.observation.metrics or ()}
     document = {"trial": optimal.best_trial_name, "parameters": parameters, "metrics": metrics}
     if output not in ("yaml", "json"):

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from kuttab.api import conditions, experiment, history, keys, meta, trial
 from kuttab.cli import render
 from kuttab.rules import explaining, trial_state
+from kuttab.sdk import typed as typed_
 from kuttab.wiring import settings as settings_
 
 TOP = 5
@@ -30,7 +32,7 @@ def as_text(
     lines += [
         f"# best trial: {records[0].name}, {render.clean(objective.objective_metric_name)} {records[0].objective:.6g}"
     ]
-    lines.append(render.as_yaml({"parameters": records[0].assignments}))
+    lines.append(render.as_yaml({"parameters": typed(subject, records[0].assignments)}))
     if not brief:
         lines += [
             "",
@@ -43,6 +45,11 @@ def as_text(
                 for line in explaining.experiment_story(subject, None, trials, acting=True)[1:]
             ]
     return "\n".join(lines)
+
+
+def typed(subject: experiment.Experiment, assignments: Mapping[str, str]) -> dict[str, Any]:
+    """Values as their parameter's type says: integers and numbers as such, categories as text."""
+    return typed_.values(assignments, typed_.types_of(subject))
 
 
 def ranked(records: Sequence[history.TrialRecord], objective: experiment.ObjectiveSpec) -> list[history.TrialRecord]:

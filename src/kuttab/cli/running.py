@@ -166,6 +166,7 @@ async def _interruptible() -> AsyncIterator[None]:
 
     def hit(number: int) -> None:
         if hits:
+            machine.abandon()
             os._exit(INTERRUPTED)
         hits.append(number)
         task.cancel()

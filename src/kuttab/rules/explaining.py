@@ -39,7 +39,7 @@ def _experiment_facts(subject: experiment.Experiment) -> list[tuple[str, str]]:
     for parameter in spec.parameters or ():
         space = parameter.feasible_space
         values = ", ".join(space.choices or ()) or f"{space.min} .. {space.max}"
-        more = "".join(f", {name} {text}" for name, text in (("step", space.step), ("", space.distribution)) if text)
+        more = "".join(f", {text}" for text in (space.step and f"step {space.step}", space.distribution) if text)
         lines.append((f"  {parameter.name}", f"{parameter.parameter_type} {values}{more}"))
     optimal = status.current_optimal_trial
     if optimal is not None and optimal.best_trial_name:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
+import signal
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 
@@ -11,6 +13,7 @@ from kuttab.admission import chain, limits
 from kuttab.api import experiment, kinds, meta
 from kuttab.base import clock, errors, log
 from kuttab.client import embedded
+from kuttab.node import identity
 from kuttab.ports import observations as observation_port
 from kuttab.runtime import manager
 from kuttab.store import lock, objects
@@ -96,6 +99,13 @@ async def _at_work(machine: manager.Manager) -> AsyncIterator[None]:
         started.cancel()
         task.cancel()
         await asyncio.gather(task, started, return_exceptions=True)
+
+
+def abandon() -> None:
+    """End every process below this one by force, at once; for a user who will not wait for an orderly end."""
+    for pid in identity.descendants(os.getpid()):
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.kill(pid, signal.SIGKILL)
 
 
 async def drain(settings: settings_.Settings, subject: experiment.Experiment) -> None:

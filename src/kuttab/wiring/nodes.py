@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import shutil
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
@@ -17,6 +19,8 @@ from kuttab.rules import earlystop
 from kuttab.runtime import controller, manager
 from kuttab.wiring import plane as planes
 from kuttab.wiring import settings as settings_
+
+SWEEP_SECONDS = 1.0
 
 
 @contextlib.asynccontextmanager
@@ -69,16 +73,21 @@ class Node:
         self._job = controller.Controller("job", self._reconcile_job, workers=16)
         self._jobs = jobs.Jobs(self.kubelet, rows, plane.events, time, self._job.enqueue)
         plane.workloads[kinds.JOB].listen(self._heard)
+        plane.trials.listen(self._trial_heard)
+        self._trials_folder = settings.trials
+        self._doomed: set[Path] = set()
+        self._doom = asyncio.Event()
         self.controllers: Sequence[controller.Controller] = [self._job]
-        self.runnables: Sequence[manager.Runnable] = [self.kubelet.run]
+        self.runnables: Sequence[manager.Runnable] = [self.kubelet.run, self._sweep]
 
     async def recover(self) -> None:
         """End what an earlier run of this data folder left running, before anything is started."""
         self._jobs.remember(await recovery.recover(self.kubelet))
 
     async def close(self) -> None:
-        """End every process."""
+        """End every process; remove what deleted trials left."""
         await self.kubelet.close()
+        await asyncio.to_thread(self._remove)
 
     async def _reconcile_job(self, namespace: str, name: str) -> float | None:
         return await self._jobs.reconcile(namespace, name)
@@ -87,3 +96,24 @@ class Node:
         obj = new if new is not None else old
         assert obj is not None
         self._job.enqueue(obj.namespace, obj.name)
+
+    def _trial_heard(self, old: meta.Object | None, new: meta.Object | None) -> None:
+        """The files of a trial go with it."""
+        if new is None and old is not None:
+            self._doomed.add(self._trials_folder / old.namespace / old.name)
+            self._doom.set()
+
+    async def _sweep(self) -> None:
+        while True:
+            await self._doom.wait()
+            self._doom.clear()
+            await asyncio.to_thread(self._remove)
+            if self._doomed:  # a process that is being ended still writes there
+                await asyncio.sleep(SWEEP_SECONDS)
+                self._doom.set()
+
+    def _remove(self) -> None:
+        for folder in list(self._doomed):
+            shutil.rmtree(folder, ignore_errors=True)
+            if not folder.exists():
+                self._doomed.discard(folder)
