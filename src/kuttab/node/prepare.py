@@ -132,7 +132,8 @@ def _container(
 ) -> Prepared:
     name = entry["name"]
     image = images.find(node.images, entry.get("image", ""))
-    declared = environ.variables(entry, pod, sources.text)
+    # As on a cluster, what a controller sets stands after what the manifest declares, and is seen by $(NAME) in the command.
+    declared = {**environ.variables(entry, pod, sources.text), **plan.env}
     if name == plan.primary and plan.trial is not None:
         declared[keys.ENV_TRIAL_NAME] = plan.trial.name
     mounts = volumes.Mounts(_mounts(entry, plan, folders, declared))
@@ -140,7 +141,7 @@ def _container(
     def translate(text: str) -> str:
         return images.below_root(image, mounts.rewrite(text))
 
-    env = {**node.inherited, "HOSTNAME": pod.name, **image.env, **plan.env}
+    env = {**node.inherited, "HOSTNAME": pod.name, **image.env}
     env |= {key: translate(value) for key, value in declared.items()}
     argv = [translate(environ.expand(word, declared)) for word in _argv(entry, image)]
     mounts.make()
@@ -169,7 +170,9 @@ def _mounts(
     for path, text in plan.files.items():
         host = plan.folder / "files" / path.lstrip("/")
         host.parent.mkdir(0o700, parents=True, exist_ok=True)
+        host.unlink(missing_ok=True)
         host.write_text(text)
+        host.chmod(0o555 if text.startswith("#!") else 0o444)
         found.append(volumes.Mount(path, host))
     if plan.trial is not None:
         path, is_folder = meters.files(plan.trial)

@@ -1,7 +1,7 @@
 """What every job controller of this node does, whatever its kind: follow runs, stop early, suspend, end, expire.
 
-A pass reads the job, moves its runs on, lets the kind decide what to start or end, and writes the status once. What a kind adds: which tasks
-it wants, what a failure means, what its status looks like. A task is a role with an index; a task has one Pod per attempt.
+A pass reads the job, moves its runs on, lets the kind decide what to start or end, and writes the status once. What a kind adds: which
+tasks it wants, what a failure means, what its status looks like. A task is a role with an index; a task has one Pod per attempt.
 """
 
 from __future__ import annotations
@@ -87,6 +87,8 @@ class Controller(abc.ABC):
     """Passes over jobs of one kind. ``enqueue(namespace, name)`` asks for one."""
 
     kind: kinds.Kind
+    failed_reason = job_rules.POLICY
+    """Reason of a job that :meth:`judge` fails."""
 
     def __init__(
         self,
@@ -141,8 +143,15 @@ class Controller(abc.ABC):
     def status(self, job: meta.Resource, work: Work, old: Mapping[str, Any]) -> meta.Json:
         """The job's status as it should be now; equal to ``old`` when nothing changed."""
 
-    def restore(self, work: Work, old: Mapping[str, Any]) -> None:
+    def restore(self, work: Work, old: Mapping[str, Any]) -> None:  # noqa: B027
         """Take over what only the job's own status tells, at first sight of it."""
+
+    def first(self, job: meta.Resource, task: Task) -> bool:  # noqa: ARG002
+        """Whether the end of this task is entered before those of others, because it decides what they mean."""
+        return False
+
+    def regroup(self, job: meta.Resource, work: Work) -> None:  # noqa: B027
+        """All runs were ended from outside (suspended, or lost with this program): forget what cannot go on without the others."""
 
     # What is common.
 
@@ -201,6 +210,7 @@ class Controller(abc.ABC):
                 work.failed[task[0]] = work.failed.get(task[0], 0) + 1
                 work.last_failure = pod.section("status").get("message", "")
         self.restore(work, status)
+        self.regroup(job, work)
         return work
 
     async def _resume(self, job: meta.Resource, work: Work, pod: meta.Resource) -> None:
@@ -216,7 +226,8 @@ class Controller(abc.ABC):
         if any(run.met and not run.reason and run.live for run in work.runs.values()):
             job = await self._announce(job, work)
             self._halt(work, pod_status.EARLY_STOPPED, _early(job))
-        for task, run in sorted(work.runs.items()):
+        order = sorted(work.runs.items(), key=lambda item: (not self.first(job, item[0]), item[0]))
+        for task, run in order:
             if not run.reason and run.live and await self._deleted(run):
                 run.mark(pod_status.DELETED, "the pod was deleted by somebody else while it ran")
                 self._kubelet.stop(run)
@@ -263,7 +274,7 @@ class Controller(abc.ABC):
         if run.reason in AT_ONCE:
             work.failing = work.failing or (run.reason, run.message)
         elif action == "FailJob":
-            work.failing = work.failing or (job_rules.POLICY, message)
+            work.failing = work.failing or (self.failed_reason, message)
         if run.reason and run.reason not in (pod_status.DELETED, pod_status.DEADLINE):
             self._events.record(job, run.reason, run.message, warning=True)
 
@@ -272,6 +283,8 @@ class Controller(abc.ABC):
         now, policy = self._clock.monotonic(), self.policy(job)
         if policy.suspend:
             self._halt(work, SUSPENDED, "the job is suspended")
+            if not work.runs:
+                self.regroup(job, work)
             work.since, work.start_time = now, ""
             return None
         remaining = None if policy.deadline is None else policy.deadline - (now - work.since)
