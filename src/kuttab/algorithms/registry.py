@@ -41,6 +41,16 @@ _OURS = {
 }
 
 
+_added: dict[str, type[Algorithm]] = {}
+
+
+def add(found: type[Algorithm]) -> None:
+    """Make a class selectable in this process by its ``name``. AlreadyExistsError for a name of ours."""
+    if found.name in _OURS:
+        raise errors.AlreadyExistsError(f"the name {found.name!r} is one of kuttab's own algorithms; choose another")
+    _added[found.name] = found
+
+
 @functools.cache
 def _theirs() -> dict[str, metadata.EntryPoint]:
     return {point.name: point for point in metadata.entry_points(group=GROUP) if point.name not in _OURS}
@@ -48,7 +58,7 @@ def _theirs() -> dict[str, metadata.EntryPoint]:
 
 def names() -> list[str]:
     """Every name that can be chosen, sorted."""
-    return sorted({*_OURS, *_theirs()})
+    return sorted({*_OURS, *_added, *_theirs()})
 
 
 def summaries() -> list[tuple[str, str]]:
@@ -57,7 +67,7 @@ def summaries() -> list[tuple[str, str]]:
     A third party's that cannot be loaded has the reason as its line.
     """
     lines = {name: line for name, (_, line) in _OURS.items()}
-    for name in _theirs():
+    for name in {*_added, *_theirs()}:
         try:
             lines[name] = load(name).summary
         except errors.BadInputError as error:
@@ -72,6 +82,8 @@ def load(name: str) -> type[Algorithm]:
         module, _, attribute = place.partition(":")
         found: type[Algorithm] = getattr(importlib.import_module(f"kuttab.algorithms.{module}"), attribute)
         return found
+    if name in _added:
+        return _added[name]
     point = _theirs().get(name)
     if point is None:
         near = difflib.get_close_matches(name, names(), n=1)

@@ -44,7 +44,7 @@ def extend(
     """Change an experiment's budget; a finished one with resumePolicy LongRunning or FromVolume goes on."""
     from kuttab.cli import changing
 
-    changing.extend(common.settings(data), name, namespace, (max_trials, parallel, max_failed))
+    changing.extend(common.configured(data), name, namespace, (max_trials, parallel, max_failed))
 
 
 def delete(

@@ -32,6 +32,14 @@ Images = Annotated[
         "--images", metavar="FILE", help="YAML file of the images setting (default: images.yaml in the data folder)."
     ),
 ]
+Config = Annotated[
+    Path | None,
+    typer.Option(
+        "--config",
+        metavar="FILE",
+        help="KatibConfig, or ConfigMap katib-config, that names programs for algorithms (default: config.yaml in the data folder).",
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document for programs.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print only the result.")]
 Output = Annotated[str, typer.Option("--output", "-o", help="table, wide, json, yaml, csv or name.")]
@@ -49,6 +57,24 @@ def settings(data: Path | None, image: list[str] | None = None, images: Path | N
             raise errors.BadInputError(f"--image {item}: write NAME=FOLDER, e.g. --image pytorch-mnist=./rootfs")
         found[name] = {"root": str(Path(path).expanduser().absolute())}
     return settings_.Settings(data=folder, images=found)
+
+
+def configured(
+    data: Path | None,
+    image: list[str] | None = None,
+    images: Path | None = None,
+    config: Path | None = None,
+    *,
+    remember: bool = False,
+) -> settings_.Settings:
+    """The same with the configuration file; ``remember`` makes it the data folder's own, for later commands over it."""
+    from kuttab.wiring import settings as settings_
+
+    plain = settings(data, image, images)
+    found = settings_.configured(plain, config)
+    if remember and config is not None:
+        settings_.remember(plain, config)
+    return found
 
 
 def run_async(main: Any) -> Any:

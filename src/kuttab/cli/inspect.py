@@ -85,9 +85,10 @@ def explain(
 def validate(
     files: Annotated[list[Path], typer.Argument(help="Manifests; - is standard input.")],
     images: common.Images = None,
+    config: common.Config = None,
     image: common.Image = None,
 ) -> int:
     """Check manifests without running anything: every problem with its field path and line; exit code 2 if there is any."""
     from kuttab.cli import looking
 
-    return looking.validate(files, common.settings(None, image, images))
+    return looking.validate(files, common.configured(None, image, images, config))

@@ -29,6 +29,7 @@ def run(
     ] = None,
     image: common.Image = None,
     images: common.Images = None,
+    config: common.Config = None,
     name: Annotated[str | None, typer.Option(help="Run under another name.")] = None,
     json: common.Json = False,
     quiet: common.Quiet = False,
@@ -47,7 +48,10 @@ def run(
     if name is not None:
         overrides.append(f"metadata.name={name}")
     return running.run_file(
-        file, common.settings(data, image, images), overrides, look=running.Look(json=json, quiet=quiet)
+        file,
+        common.configured(data, image, images, config, remember=True),
+        overrides,
+        look=running.Look(json=json, quiet=quiet),
     )
 
 
@@ -57,6 +61,7 @@ def resume(
     namespace: common.Namespace = None,
     image: common.Image = None,
     images: common.Images = None,
+    config: common.Config = None,
     json: common.Json = False,
     quiet: common.Quiet = False,
 ) -> int:
@@ -64,5 +69,8 @@ def resume(
     from kuttab.cli import running
 
     return running.resume(
-        name, namespace, common.settings(data, image, images), look=running.Look(json=json, quiet=quiet)
+        name,
+        namespace,
+        common.configured(data, image, images, config, remember=True),
+        look=running.Look(json=json, quiet=quiet),
     )

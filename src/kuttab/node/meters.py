@@ -33,23 +33,6 @@ OpenMeter = Callable[[trial.Trial, str, Path, MapPath], Meter | None]
 """``(trial, pod uid, log file of the primary container, container path to host path)``; None when nothing is to be followed."""
 
 
-class Closer:
-    """For programs that report by themselves: stores nothing but the final marker, when they have ended."""
-
-    def __init__(self, observations: port.Observations, key: port.TrialKey, pod_uid: str) -> None:
-        self._observations = observations
-        self._key = key
-        self._pod_uid = pod_uid
-
-    async def poll(self) -> bool:
-        """Nothing to read."""
-        return False
-
-    async def finish(self, clean: bool) -> None:  # noqa: ARG002
-        """No more rows will come."""
-        await self._observations.finish(self._key, self._pod_uid, 0)
-
-
 def opener(observations: port.Observations, root: Path) -> OpenMeter:
     """How pods are followed: a collector's session over what the trial's ``metricsCollector`` names; files outside ``root`` are not read.
 
@@ -61,10 +44,10 @@ def opener(observations: port.Observations, root: Path) -> OpenMeter:
         objective = subject.spec.objective or experiment.ObjectiveSpec()
         spec = subject.spec.metrics_collector
         source = sources.open_source(spec, objective, stdout_path=stdout, map_path=map_path, root=root)
-        if source is None:
-            return Closer(observations, key, pod_uid)
         rules = subject.spec.early_stopping_rules
         made = earlystop.RuleSet(rules, objective.objective_metric_name, objective.type) if rules else None
+        if source is None:
+            return session.PushedSession(observations, key, pod_uid, made)
         return session.Session(observations, key, pod_uid, source, made)
 
     return open_meter

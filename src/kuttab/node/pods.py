@@ -13,11 +13,12 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
 from kuttab.api import kinds, meta
+from kuttab.api import trial as trials
 from kuttab.base import clock as clocks
 from kuttab.base import errors, log
 from kuttab.node import identity, meters, pod_status, prepare, processes, settings, volumes
@@ -26,6 +27,10 @@ from kuttab.ports import objects as port
 _log = log.get(__name__)
 _AWKWARD = re.compile(r"""[\s$'"`\\;&|<>()*?\[\]{}!#~]""")
 """Characters that a shell would take apart: paths are put into ``sh -c`` texts as they are."""
+
+
+Door = Callable[[trials.Trial], Awaitable[Mapping[str, str]]]
+"""The environment by which programs of a trial report their metrics themselves."""
 
 
 class Container:
@@ -102,6 +107,7 @@ class Kubelet:
         clock: clocks.Clock,
         node: settings.NodeSettings,
         open_meter: meters.OpenMeter,
+        door: Door | None = None,
     ) -> None:
         self.objects = objects
         self.settings = node
@@ -109,6 +115,7 @@ class Kubelet:
         self.runs: dict[str, Run] = {}
         self._clock = clock
         self._open_meter = open_meter
+        self._door = door
         self._wake = asyncio.Event()
         self._sampled = 0.0
         self._inherited: dict[str, str] = {}
@@ -173,6 +180,9 @@ class Kubelet:
         return run
 
     async def _prepare(self, run: Run) -> None:
+        subject = run.plan.trial
+        if self._door is not None and subject is not None and not meters.pulled(subject):
+            run.plan = replace(run.plan, env={**await self._door(subject), **run.plan.env})
         sources = await prepare.read_sources(self.objects, run.pod.namespace, run.pod.section("spec"))
         node = prepare.Node(self.data_dir, self.settings.images, self.settings.started_in, self._inherited)
         ready = prepare.containers(run.pod, run.plan, sources, node)
@@ -266,6 +276,15 @@ class Kubelet:
         """End a run's processes now and wait until nothing is left of them."""
         children = [c.child for c in run.containers if c.child is not None]
         await asyncio.gather(*(self.processes.end(child, self._grace(run)) for child in children))
+
+    def stop_early(self, trial_uid: str) -> bool:
+        """Ask for the trial's run to be ended as if its early-stopping rules were met; False when it does not run here."""
+        for run in self.runs.values():
+            if run.plan.trial is not None and run.plan.trial.uid == trial_uid and run.live:
+                run.met = True
+                run.on_change()
+                return True
+        return False
 
     def _grace(self, run: Run) -> float:
         given = run.pod.section("spec").get("terminationGracePeriodSeconds")

@@ -24,14 +24,17 @@ CLIENT_CHUNK: Final = 20_000
 
 Resolve = Callable[[str], Awaitable[port.TrialKey]]
 """A trial's key by its name; NotFoundError when there is no such trial, BadInputError when there are several."""
+Admit = Callable[[port.TrialKey, Any], Awaitable[None]]
+"""Whether the caller of a gRPC context may report for a trial now: ForbiddenError when not."""
 
 
 class DbManager:
     """Serves an observation log."""
 
-    def __init__(self, observations: port.Observations, resolve: Resolve) -> None:
+    def __init__(self, observations: port.Observations, resolve: Resolve, admit: Admit | None = None) -> None:
         self._observations = observations
         self._resolve = resolve
+        self._admit = admit
 
     def handler(self) -> Any:
         """The service, for :class:`kuttab.rpc.serving.Server`."""
@@ -42,9 +45,11 @@ class DbManager:
         }
         return handler(messages.DB_MANAGER, methods)
 
-    async def report(self, request: Message, _: Any) -> Message:
+    async def report(self, request: Message, context: Any) -> Message:
         """Store every row or, when one cannot be stored, none."""
         trial = await self._trial(request.trial_name)
+        if self._admit is not None:
+            await self._admit(trial, context)
         rows = [_row(item, i) for i, item in enumerate(request.observation_log.metric_logs)]
         digest = hashlib.sha256(request.SerializeToString(deterministic=True)).hexdigest()[:32]
         for start in range(0, len(rows), CHUNK):

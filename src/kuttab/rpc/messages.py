@@ -62,6 +62,8 @@ COMPARISON: Final = _enum("ComparisonType")
 TRIAL_CONDITION: Final = _enum("TrialStatus.TrialConditionType")
 
 SUGGESTION: Final = f"{PACKAGE}.Suggestion"
+OLD_SUGGESTION: Final = "api.v1.alpha3.Suggestion"
+"""The name of the same service before v1beta1."""
 EARLY_STOPPING: Final = f"{PACKAGE}.EarlyStopping"
 DB_MANAGER: Final = f"{PACKAGE}.DBManager"
 

@@ -30,8 +30,8 @@ DB_MANAGER_NAMES: Final = ("", messages.DB_MANAGER, "grpc.health.v1.Health")
 
 Curves = Callable[[str, str, str], Awaitable[Sequence[port.Row]]]
 """Rows of (db-manager address, trial name, metric), oldest first."""
-Stop = Callable[[str], Awaitable[None]]
-"""Marks a trial EarlyStopped; NotFoundError or ForbiddenError when it is none of the caller's."""
+Stop = Callable[[str, Any], Awaitable[None]]
+"""Stops the trial of that name for the caller of a gRPC context; NotFoundError or ForbiddenError when it is none of the caller's."""
 
 
 @dataclass(slots=True)
@@ -154,11 +154,11 @@ class EarlyStoppingService:
             convert.add_rule(reply.early_stopping_rules, found)
         return reply
 
-    async def stop(self, request: Message, _: Any) -> Message:
+    async def stop(self, request: Message, context: Any) -> Message:
         """Mark a trial EarlyStopped, if it is one of the caller's."""
         if not request.trial_name:
             raise errors.BadInputError("trial_name must be given")
-        await self._stop(request.trial_name)
+        await self._stop(request.trial_name, context)
         return messages.SetTrialStatusReply()
 
     async def close(self) -> None:

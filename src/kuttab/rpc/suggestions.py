@@ -73,6 +73,13 @@ class GrpcSuggestions:
         self._db_manager = db_manager
         self._timeout = timeout
         self._entries: dict[str, _Entry] = {}
+        self._service = messages.SUGGESTION
+
+    async def move(self, address: str) -> None:
+        """From now on ask at another address: the service was started again. What is kept of experiments stays."""
+        if address != self._algorithm.address:
+            old, self._algorithm = self._algorithm, channels.Channel(address)
+            await old.close()
 
     async def validate(self, subject: experiment.Experiment) -> None:
         """See the port. A service without the method accepts everything."""
@@ -142,13 +149,8 @@ class GrpcSuggestions:
             encoded.varint_field(4, request.count),
             encoded.varint_field(5, request.first_slot + request.count),
         ]
-        path = channels.path_of(messages.SUGGESTION, "GetSuggestions")
-        try:
-            raw, trailing = await self._algorithm.call(path, b"".join(parts), self._timeout)
-        except channels.Failed as failure:
-            if failure.code is grpc.StatusCode.UNIMPLEMENTED:
-                raise errors.BrokenAnswerError(f"{failure.where}: there is no such method") from None
-            raise failure.as_unavailable() from None
+        raw, trailing = await self._get(b"".join(parts))
+        path = channels.path_of(self._service, "GetSuggestions")
         if len(raw) > answers.MAX_BYTES:
             raise errors.BrokenAnswerError(f"the answer has {len(raw)} bytes; at most {answers.MAX_BYTES} are read")
         reply = channels.parse_answer(messages.GetSuggestionsReply, raw, path)
@@ -161,6 +163,21 @@ class GrpcSuggestions:
         if len(found) == request.count:
             return port.Reply(found, settings)
         return _short(found, settings, request, entry, trailing)
+
+    async def _get(self, request: bytes) -> tuple[bytes, dict[str, str]]:
+        """Call GetSuggestions under the name that the service knows: today's, or that of 2020, whose messages are the same."""
+        others = {messages.SUGGESTION: messages.OLD_SUGGESTION, messages.OLD_SUGGESTION: messages.SUGGESTION}
+        for service in (self._service, others[self._service]):
+            try:
+                found = await self._algorithm.call(channels.path_of(service, "GetSuggestions"), request, self._timeout)
+            except channels.Failed as failure:
+                if failure.code is not grpc.StatusCode.UNIMPLEMENTED:
+                    raise failure.as_unavailable() from None
+            else:
+                self._service = service
+                return found
+        path = channels.path_of(messages.SUGGESTION, "GetSuggestions")
+        raise errors.BrokenAnswerError(f"{path} at {self._algorithm.address}: there is no such method")
 
     async def _early_stopping(self, entry: _Entry, request: port.Request) -> Sequence[suggestion.EarlyStoppingRule]:
         if self._stopping is None:

@@ -32,27 +32,39 @@ class Catalogue:
 
     @property
     def limits(self) -> limits.Limits:
-        """Caps and switches: the defaults."""
-        return limits.Limits()
+        """Caps and switches: the defaults, but any trial of this machine can be stopped early, however its metrics are read."""
+        return limits.Limits(stoppable_collectors=COLLECTORS)
 
     def algorithm_names(self) -> Collection[str]:
         """See the protocol."""
-        return {*registry.names(), *self._settings.algorithms}
+        return {*registry.names(), *self._settings.algorithms, *self._settings.only_images}
 
     def early_stopping_names(self) -> Collection[str]:
         """See the protocol."""
-        return rule.names()
+        return {*rule.names(), *self._settings.early_stoppings}
 
     def collector_kinds(self) -> Collection[str]:
         """See the protocol."""
         return COLLECTORS
 
     def check_algorithm(self, subject: experiment.Experiment) -> list[errors.Problem]:
-        """See the protocol; an algorithm that is a service of its own is asked when the experiment starts."""
-        algorithm = subject.spec.algorithm
-        if algorithm is not None and algorithm.algorithm_name in self._settings.algorithms:
-            return []
-        return suggesting.problems_of(subject)
+        """See the protocol; what is a service of its own is asked when the experiment starts."""
+        problems: list[errors.Problem] = []
+        name = subject.spec.algorithm.algorithm_name if subject.spec.algorithm is not None else ""
+        if name not in self._settings.algorithms:
+            if name in registry.names():
+                problems += suggesting.algorithm_problems(subject)
+            elif name in self._settings.only_images:
+                image = self._settings.only_images[name]
+                message = (
+                    f"{name} is configured with the image {image}, for which nothing stands here; give images[{image!r}].command"
+                    " in the images setting, or command in the configuration"
+                )
+                problems.append(errors.Problem("spec.algorithm.algorithmName", message, "FieldValueNotSupported"))
+        stopping = subject.spec.early_stopping
+        if stopping is not None and stopping.algorithm_name not in self._settings.early_stoppings:
+            problems += suggesting.stopping_problems(subject)
+        return problems
 
     def workload_problems(self, tree: meta.Json, path: str) -> list[errors.Problem]:
         """See the protocol."""

@@ -17,7 +17,7 @@ from kuttab.node import identity
 from kuttab.ports import observations as observation_port
 from kuttab.runtime import manager
 from kuttab.store import lock, objects
-from kuttab.wiring import catalogue, control, nodes, plane, suggesting
+from kuttab.wiring import catalogue, control, nodes, plane, routing
 from kuttab.wiring import settings as settings_
 
 logger = log.get(__name__)
@@ -52,9 +52,12 @@ async def running(settings: settings_.Settings) -> AsyncIterator[Machine]:
         user = _client(settings, store, USER)
         time = clock.SystemClock()
         async with nodes.observations(settings) as rows:
-            parts = plane.Parts(system, rows, suggesting.InProcess(rows), plane.NoQuota(), time)
+            router = routing.Router(settings, rows)
+            parts = plane.Parts(system, rows, router, plane.NoQuota(), time)
             planes = plane.ControlPlane(parts)
             node = nodes.Node(settings, system, rows, planes, time)
+            router.attach(node.services, node.door.address)
+            planes.experiments.listen(router.heard)
             machine = manager.Manager(
                 list(planes.informers.values()),
                 [*planes.controllers, *node.controllers],
@@ -66,7 +69,10 @@ async def running(settings: settings_.Settings) -> AsyncIterator[Machine]:
                 async with server.serving(), _at_work(machine):
                     yield Machine(settings, user, rows, planes, machine)
             finally:
-                await node.close()
+                try:
+                    await router.close()
+                finally:
+                    await node.close()
 
 
 @contextlib.asynccontextmanager

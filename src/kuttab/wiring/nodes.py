@@ -8,15 +8,14 @@ import shutil
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
-from kuttab.api import experiment, kinds, meta, trial
+from kuttab.api import meta
 from kuttab.base import clock
-from kuttab.collector import session, sources
-from kuttab.node import images, jobs, meters, pods, recovery
+from kuttab.node import images, meters, pods, recovery, services
 from kuttab.node import settings as node_settings
 from kuttab.ports import objects as object_port
 from kuttab.ports import observations as observation_port
-from kuttab.rules import earlystop
 from kuttab.runtime import controller, manager
+from kuttab.wiring import doors, workloads
 from kuttab.wiring import plane as planes
 from kuttab.wiring import settings as settings_
 
@@ -37,24 +36,11 @@ async def observations(settings: settings_.Settings) -> AsyncIterator[observatio
         await log.close()
 
 
-def meter_of(rows: observation_port.Observations) -> meters.OpenMeter:
-    """How the node follows a trial's metrics: a collector session over what the trial writes."""
+async def _probe(address: str, seconds: float) -> None:
+    """Whether a service answers; see :data:`kuttab.node.services.Probe`."""
+    from kuttab.rpc import health
 
-    def open_meter(subject: trial.Trial, pod: str, log: Path, map_path: meters.MapPath) -> meters.Meter | None:
-        objective = subject.spec.objective or experiment.ObjectiveSpec()
-        spec = subject.spec.metrics_collector or experiment.MetricsCollectorSpec()
-        source = sources.open_source(spec, objective, stdout_path=log, map_path=map_path)
-        if source is None:
-            return None
-        rules = None
-        if subject.spec.early_stopping_rules:
-            rules = earlystop.RuleSet(
-                subject.spec.early_stopping_rules, objective.objective_metric_name, objective.type
-            )
-        key = observation_port.TrialKey(subject.uid, subject.name, subject.namespace)
-        return session.Session(rows, key, pod, source, rules)
-
-    return open_meter
+    await health.ready(address, seconds)
 
 
 class Node:
@@ -69,33 +55,30 @@ class Node:
         time: clock.Clock,
     ) -> None:
         node = node_settings.NodeSettings(data_dir=settings.data, images=images.read(settings.images))
-        self.kubelet = pods.Kubelet(objects, time, node, meter_of(rows))
-        self._job = controller.Controller("job", self._reconcile_job, workers=16)
-        self._jobs = jobs.Jobs(self.kubelet, rows, plane.events, time, self._job.enqueue)
-        plane.workloads[kinds.JOB].listen(self._heard)
+        self.door = doors.Door(objects, rows, plane.trials, self._stop_early)
+        open_meter = meters.opener(rows, settings.data)
+        self.kubelet = pods.Kubelet(objects, time, node, open_meter, self.door.environment)
+        self.services = services.Services(self.kubelet.processes, node, _probe, time)
+        self._workloads = workloads.Workloads(self.kubelet, rows, plane.events, time, plane.workloads)
         plane.trials.listen(self._trial_heard)
         self._trials_folder = settings.trials
         self._doomed: set[Path] = set()
         self._doom = asyncio.Event()
-        self.controllers: Sequence[controller.Controller] = [self._job]
+        self.controllers: Sequence[controller.Controller] = self._workloads.controllers
         self.runnables: Sequence[manager.Runnable] = [self.kubelet.run, self._sweep]
 
     async def recover(self) -> None:
         """End what an earlier run of this data folder left running, before anything is started."""
-        self._jobs.remember(await recovery.recover(self.kubelet))
+        self._workloads.remember(await recovery.recover(self.kubelet))
 
     async def close(self) -> None:
         """End every process; remove what deleted trials left."""
+        await self.door.close()
         await self.kubelet.close()
         await asyncio.to_thread(self._remove)
 
-    async def _reconcile_job(self, namespace: str, name: str) -> float | None:
-        return await self._jobs.reconcile(namespace, name)
-
-    def _heard(self, old: meta.Object | None, new: meta.Object | None) -> None:
-        obj = new if new is not None else old
-        assert obj is not None
-        self._job.enqueue(obj.namespace, obj.name)
+    def _stop_early(self, trial_uid: str) -> bool:
+        return self.kubelet.stop_early(trial_uid)
 
     def _trial_heard(self, old: meta.Object | None, new: meta.Object | None) -> None:
         """The files of a trial go with it."""

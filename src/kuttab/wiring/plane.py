@@ -85,8 +85,9 @@ class ControlPlane:
             service=parts.suggestions, events=self.events, clock=parts.clock,
         )  # fmt: skip
         logic = suggestion_controller.SuggestionController(world)
+        # Many workers: a service that lets its caller wait must not hold up other experiments.
         return controller.Controller(
-            "suggestion", logic.reconcile, gate=self.gate, on_error=self._complain(self.suggestions)
+            "suggestion", logic.reconcile, gate=self.gate, workers=32, on_error=self._complain(self.suggestions)
         )
 
     def _trials(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,8 @@ from kuttab.base import errors
 
 DEFAULT_DATA = ".kuttab"
 ENV_DATA = "KUTTAB_HOME"
+CONFIG = "config.yaml"
+"""Name of the configuration file in a data folder."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,14 +22,17 @@ class Settings:
     """What a runtime of this machine needs to know.
 
     ``data``: folder of databases, logs and result files. ``images``: image name (or pattern) to what stands for it here, see
-    ``docs/guides/images.md``. ``database``: URL of the observation log; empty means SQLite in the data folder. ``algorithms``:
-    algorithm name to the command of a service that speaks the gRPC contract.
+    ``docs/guides/images.md``. ``database``: URL of the observation log; empty means SQLite in the data folder. ``algorithms`` and
+    ``early_stoppings``: name to the :class:`kuttab.node.services.Program` that serves it over the gRPC contract.
+    ``only_images``: names that are configured with an image alone, for which nothing stands here.
     """
 
     data: Path
     images: Mapping[str, Any] = field(default_factory=dict)
     database: str = ""
     algorithms: Mapping[str, Any] = field(default_factory=dict)
+    early_stoppings: Mapping[str, Any] = field(default_factory=dict)
+    only_images: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def objects_db(self) -> Path:
@@ -60,3 +65,26 @@ def read_images(file: Path | None, data: Path) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise errors.BadInputError(f"{source}: images must be a map of image name to settings")
     return dict(found)
+
+
+def configured(settings: Settings, file: Path | None = None) -> Settings:
+    """The settings with what a configuration file says, by default ``config.yaml`` in the data folder; see :mod:`kuttab.wiring.config`."""
+    from kuttab.wiring import config
+
+    source = file or settings.data / CONFIG
+    if file is None and not source.is_file():
+        return settings
+    found = config.read(source, settings.images)
+    return replace(
+        settings, algorithms=found.algorithms, early_stoppings=found.early_stoppings, only_images=found.images
+    )
+
+
+def remember(settings: Settings, file: Path) -> None:
+    """Make a configuration file the data folder's own by a link, unless the folder has a file of its own."""
+    link = settings.data / CONFIG
+    if link.exists() and not link.is_symlink():
+        return
+    settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
+    link.unlink(missing_ok=True)
+    link.symlink_to(file.resolve())

@@ -485,7 +485,7 @@ async def test_early_stopping_service(stranger: Any) -> None:
         await log.report(key, "s", 0, [port.Row("acc", value, "") for value in ("0.2", "nonsense", "0.4")])
     stopped = []
 
-    async def stop(name: str) -> None:
+    async def stop(name: str, _: Any) -> None:
         await resolve(name)
         stopped.append(name)
 
