@@ -54,7 +54,7 @@ class Jobs(workloads.Controller):
             env={"JOB_COMPLETION_INDEX": str(task[1])} if index else {},
         )
 
-    def judge(self, job: meta.Resource, work: workloads.Work, task: workloads.Task, run: pods.Run) -> tuple[str, str]:
+    def judge(self, job: meta.Resource, work: workloads.Work, task: workloads.Task, run: pods.Run) -> tuple[str, str]:  # noqa: ARG002
         """By podFailurePolicy."""
         return job_rules.policy(job.section("spec"), run.exits)
 

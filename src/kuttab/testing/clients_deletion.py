@@ -58,8 +58,9 @@ class DeletionContract(ClientSuite):
             await client.delete(kinds.CONFIG_MAP, namespace, made.name, uid="00000000-0000-0000-0000-000000000000")
         with pytest.raises(errors.ConflictError):
             await client.delete(kinds.CONFIG_MAP, namespace, made.name, resource_version=made.metadata.resource_version)
-        right = {"uid": new.uid, "resource_version": new.metadata.resource_version}
-        assert await client.delete(kinds.CONFIG_MAP, namespace, made.name, **right) is None
+        version = new.metadata.resource_version
+        gone = await client.delete(kinds.CONFIG_MAP, namespace, made.name, uid=new.uid, resource_version=version)
+        assert gone is None
 
     async def test_finalizers_hold(self, client: ports.Objects, namespace: str) -> None:
         """A deleted object with finalizers stays, marked, until the last finalizer is removed."""
@@ -156,7 +157,7 @@ class DeletionContract(ClientSuite):
         wrong = meta.evolve(builders.owner(owner), uid="00000000-0000-0000-0000-000000000000")
         child = await client.create(owned(builders.config_map("child", namespace), wrong))
         await until_gone(client, child)
-        assert await client.get(kinds.CONFIG_MAP, namespace, "owner")
+        assert await client.get(kinds.CONFIG_MAP, namespace, "owner") == owner
 
     async def test_an_owner_in_another_namespace_is_none(self, client: ports.Objects, namespace: str) -> None:
         """Ownership does not cross namespaces."""

@@ -99,7 +99,7 @@ class WriteContract(ClientSuite):
         owner = builders.owner(await client.create(builders.config_map("owner", namespace)))
         child = builders.config_map("child", namespace)
         with pytest.raises(errors.InvalidError, match="ownerReferences"):
-            await client.create(owned(child, meta.evolve(owner, uid=meta.NULL and "")))
+            await client.create(owned(child, meta.evolve(owner, uid="")))
         other = builders.owner(await client.create(builders.config_map("other", namespace)))
         with pytest.raises(errors.InvalidError, match="ownerReferences"):
             await client.create(owned(child, owner, other))

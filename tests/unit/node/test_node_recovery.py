@@ -176,11 +176,13 @@ async def test_d06_forged_or_reused_identity_is_not_signalled(machine, same_star
     """A Pod that names a stranger's process, by number alone or even by start time under another marker, does not end it."""
     env = {identity.ENV_POD: "another", identity.ENV_NODE: "another"}
     stranger = subprocess.Popen(
-        [sys.executable, "-S", "-c", SLEEP], env=env, start_new_session=True, stdout=subprocess.DEVNULL
+        [sys.executable, "-S", "-c", SLEEP],
+        env=env,
+        start_new_session=True,
+        stdout=subprocess.PIPE,
     )
     try:
-        while not identity.environment(stranger.pid):
-            await asyncio.sleep(0.01)
+        assert stranger.stdout.readline() == b"up\n"
         who = identity.of(stranger.pid)
         forged = who if same_start else identity.Identity(who.pid, str(int(float(who.started)) + 1), who.boot)
         metadata = meta.ObjectMeta(name="p", namespace="default", finalizers=[pod_status.FINALIZER])
@@ -194,7 +196,7 @@ async def test_d06_forged_or_reused_identity_is_not_signalled(machine, same_star
         assert (await machine.get(kinds.POD, "p")).section("status")["reason"] == "NodeLost"
     finally:
         stranger.kill()
-        stranger.wait()
+        stranger.communicate()
 
 
 async def test_process_without_marker_is_ended_by_its_recorded_identity(machine):
