@@ -174,6 +174,15 @@ class ExperimentSpec(meta.Model):
     stop: bool | None = pydantic.Field(
         default=None, description="End the experiment now and keep what was found (extension)."
     )
+    reproducible: bool | None = pydantic.Field(
+        default=None,
+        description="Proposal i sees the results of trials 0 .. i - parallelTrialCount and of no others, so that one seed gives "
+        "one sequence of parameters whatever the timing (extension).",
+    )
+    ask_ahead: int | None = pydantic.Field(
+        default=None,
+        description="Assignments to ask for beyond the free slots, for algorithms that do not learn from results (extension).",
+    )
 
 
 class Metric(meta.Model):

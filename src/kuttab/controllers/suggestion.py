@@ -15,7 +15,7 @@ from kuttab.controllers import ledgers
 from kuttab.ports import events as event_port
 from kuttab.ports import objects as port
 from kuttab.ports import suggestion as suggestion_port
-from kuttab.rules import budget, completion, naming, suggestion_state
+from kuttab.rules import budget, completion, lag, naming, suggestion_state
 from kuttab.runtime import informer
 
 BROKEN_ANSWERS = 10
@@ -94,6 +94,8 @@ class SuggestionController:
     async def _ask(
         self, current: suggestion.Suggestion, subject: experiment.Experiment, status: suggestion.SuggestionStatus
     ) -> tuple[suggestion.SuggestionStatus, float | None]:
+        if subject.spec.reproducible:
+            return await self._ask_in_turn(current, subject, status)
         account = self._world.ledgers.of(subject)
         done = budget.consumed(subject, account)
         request = suggestion_port.Request(
@@ -106,13 +108,45 @@ class SuggestionController:
             ],
             early_stopping=current.spec.early_stopping is not None,
         )
+        status, exhausted = await self._take(subject, status, request)
+        waiting = status.suggestion_count < current.spec.requests and not exhausted
+        return status, WAIT if waiting else None
+
+    async def _ask_in_turn(
+        self, current: suggestion.Suggestion, subject: experiment.Experiment, status: suggestion.SuggestionStatus
+    ) -> tuple[suggestion.SuggestionStatus, float | None]:
+        """One assignment after the other, each from exactly the results that its number may see; the next trial's end goes on."""
+        account = self._world.ledgers.of(subject)
+        while status.suggestion_count < current.spec.requests:
+            slot = status.suggestion_count
+            if not lag.ready(account, slot, budget.parallel(subject)):
+                return status, None
+            seen = lag.Lagged(account, slot, budget.parallel(subject))
+            request = suggestion_port.Request(
+                experiment=self._with_settings(subject, status),
+                trials=seen,
+                first_slot=slot,
+                count=1,
+                pending=[item for item in status.suggestions or () if item.slot >= seen.revision],
+                early_stopping=current.spec.early_stopping is not None,
+            )
+            status, exhausted = await self._take(subject, status, request)
+            if exhausted:
+                return status, None
+            if status.suggestion_count == slot:
+                return status, WAIT
+        return status, None
+
+    async def _take(
+        self, subject: experiment.Experiment, status: suggestion.SuggestionStatus, request: suggestion_port.Request
+    ) -> tuple[suggestion.SuggestionStatus, bool]:
+        """Ask, and enter the answer into the journal; also whether it said that nothing is left."""
         reply = await self._world.service.suggest(request)
         answers = suggestion_state.named(subject, reply.assignments, status.suggestion_count)
         status = suggestion_state.answered(
             status, answers, dict(reply.settings), reply.exhausted, keep_from=subject.status.slots
         )
-        waiting = status.suggestion_count < current.spec.requests and not reply.exhausted
-        return status, WAIT if waiting else None
+        return status, reply.exhausted
 
     async def _complain(
         self, current: suggestion.Suggestion, status: suggestion.SuggestionStatus, problem: errors.BrokenAnswerError

@@ -51,7 +51,7 @@ def plan(subject: experiment.Experiment, current: suggestion.Suggestion | None, 
     """What to ask for and which trials to make. The caller has made sure that the experiment is not over."""
     slots = consumed(subject, ledger)
     free = room(subject, ledger)
-    requests = max(slots + free, current.spec.requests if current is not None else 0)
+    requests = _requests(subject, slots + free, current.spec.requests if current is not None else 0)
     given = current.status.suggestions or () if current is not None else ()
     create = [
         assignment
@@ -60,6 +60,15 @@ def plan(subject: experiment.Experiment, current: suggestion.Suggestion | None, 
     ]
     create.sort(key=lambda assignment: assignment.slot)
     return Plan(requests, tuple(create), slots)
+
+
+def _requests(subject: experiment.Experiment, wanted: int, asked: int) -> int:
+    """How many assignments to ask for: those wanted now, and, when these are not there yet, some ahead of time."""
+    ahead = subject.spec.ask_ahead or 0
+    if wanted <= asked or ahead <= 0 or subject.spec.reproducible:
+        return max(wanted, asked)
+    limit = subject.spec.max_trial_count
+    return wanted + ahead if limit is None else max(wanted, min(wanted + ahead, limit))
 
 
 def exhausted(current: suggestion.Suggestion | None, slots: int) -> bool:

@@ -15,6 +15,9 @@ from kuttab.api.metrics import Aggregate, Row
 from kuttab.rules import metric_values
 
 EMPTY: Final = Aggregate()
+EVERY: Final = "*"
+"""Among the additional metrics: every metric that was reported, for programs whose metrics nobody listed."""
+EVERY_LIMIT: Final = 100
 
 
 class Series:
@@ -91,10 +94,14 @@ class Accumulator:
 def observation(objective: experiment.ObjectiveSpec, aggregates: Mapping[str, Aggregate]) -> experiment.Observation:
     """What a trial measured: an entry for the objective, each additional metric and each metric with a strategy, in that order.
 
-    A metric that was never reported has ``unavailable`` everywhere; one that is not named by the objective is left out.
+    A metric that was never reported has ``unavailable`` everywhere; one that is not named by the objective is left out, unless
+    :data:`EVERY` is among the additional ones.
     """
     strategies = (strategy.name for strategy in objective.metric_strategies or ())
     names = dict.fromkeys(name for name in (*objective.metric_names, *strategies) if name)
+    if EVERY in names:
+        del names[EVERY]
+        names |= dict.fromkeys(list(aggregates)[:EVERY_LIMIT])
     return experiment.Observation(metrics=[_metric(name, aggregates.get(name, EMPTY)) for name in names])
 
 

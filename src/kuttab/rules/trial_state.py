@@ -26,6 +26,7 @@ _CLASSES = (
     ("OutOfMemory", "OutOfMemory"),
     ("DeadlineExceeded", "DeadlineExceeded"),
     ("NodeLost", "Infrastructure"),
+    ("WorkerLost", "Infrastructure"),
     ("Evicted", "Infrastructure"),
     ("Preempt", "Infrastructure"),
     ("JobLost", "Infrastructure"),
@@ -52,11 +53,18 @@ def slot(subject: trial.Trial) -> int:
 
 
 def failure_class(items: Iterable[Condition] | None) -> str:
-    """Why a trial failed, as one word that algorithms and retries act on; empty when it did not fail."""
+    """Why a trial failed, as one word that algorithms and retries act on; empty when it neither failed nor was killed."""
+    if conditions.is_true(items, keys.KILLED):
+        return "Cancelled"
     failed = conditions.find(items, keys.FAILED)
     if failed is None or failed.status != conditions.TRUE:
         return ""
-    return next((word for mark, word in _CLASSES if mark in failed.reason), "UserError")
+    return class_of(failed.reason)
+
+
+def class_of(reason: str) -> str:
+    """The class of a workload's own reason; what nobody else is to blame for is ``UserError``."""
+    return next((word for mark, word in _CLASSES if mark in reason), "UserError")
 
 
 def record(subject: trial.Trial) -> history.TrialRecord:

@@ -36,7 +36,7 @@ def conditions_of(spec: trial.TrialSpec | experiment.TrialTemplate, kind: str) -
     """The success and failure expressions: the trial's own when both are given, else those of the kind."""
     if spec.success_condition and spec.failure_condition:
         return spec.success_condition, spec.failure_condition
-    return (_SUCCEEDED if kind in _KUBEFLOW or kind == "FunctionJob" else _COMPLETE), _FAILED
+    return (_SUCCEEDED if kind in _KUBEFLOW else _COMPLETE), _FAILED
 
 
 def read(subject: trial.Trial, workload: meta.Json) -> Reading:
