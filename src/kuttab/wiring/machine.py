@@ -17,7 +17,7 @@ from kuttab.node import identity
 from kuttab.ports import observations as observation_port
 from kuttab.runtime import manager
 from kuttab.store import lock, objects
-from kuttab.wiring import catalogue, control, nodes, plane, routing
+from kuttab.wiring import catalogue, control, functions, nodes, plane, routing
 from kuttab.wiring import settings as settings_
 
 logger = log.get(__name__)
@@ -34,6 +34,7 @@ class Machine:
     observations: observation_port.Observations
     plane: plane.ControlPlane
     manager: manager.Manager
+    functions: functions.Functions
 
 
 @contextlib.asynccontextmanager
@@ -56,20 +57,22 @@ async def running(settings: settings_.Settings) -> AsyncIterator[Machine]:
             parts = plane.Parts(system, rows, router, plane.NoQuota(), time)
             planes = plane.ControlPlane(parts)
             node = nodes.Node(settings, system, rows, planes, time)
+            called = functions.Functions(settings, system, rows, planes, time, node.kubelet)
             router.attach(node.services, node.door.address)
             planes.experiments.listen(router.heard)
             machine = manager.Manager(
                 list(planes.informers.values()),
-                [*planes.controllers, *node.controllers],
+                [*planes.controllers, *node.controllers, *called.controllers],
                 [planes.events.run, *node.runnables],
             )
             await node.recover()
             server = control.ControlServer(user, control.address(settings.data))
             try:
                 async with server.serving(), _at_work(machine):
-                    yield Machine(settings, user, rows, planes, machine)
+                    yield Machine(settings, user, rows, planes, machine, called)
             finally:
                 try:
+                    await called.close()
                     await router.close()
                 finally:
                     await node.close()
