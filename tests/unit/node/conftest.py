@@ -11,10 +11,13 @@ from kuttab.api import kinds
 from kuttab.api import trial as trials
 from kuttab.base import clock, errors
 from kuttab.client import embedded
-from kuttab.node import jobs, meters, pods, recovery, settings
+from kuttab.node import meters, pods, recovery, replica_rules, settings
 from kuttab.observations import memory
-from kuttab.runtime import controller, informer
+from kuttab.runtime import informer
 from kuttab.store import objects as stores
+from kuttab.wiring import workloads
+
+KINDS = (kinds.JOB, kinds.TRAIN_JOB, *replica_rules.FAMILIES)
 
 
 class Events:
@@ -53,24 +56,21 @@ class Machine:
         self.objects = embedded.EmbeddedClient(self.store)
         opener = meters.opener(self.observations, self.settings.data_dir)
         self.kubelet = pods.Kubelet(self.objects, self.clock, self.settings, opener)
-        self.controller = controller.Controller("jobs", self.reconcile)
-        self.jobs = jobs.Jobs(self.kubelet, self.observations, self.events, self.clock, self.controller.enqueue)
-        self.jobs.remember(await recovery.recover(self.kubelet))
-        jobs_seen, pods_seen = informer.Informer(self.objects, kinds.JOB), informer.Informer(self.objects, kinds.POD)
-        jobs_seen.listen(lambda old, new: self.controller.enqueue((new or old).namespace, (new or old).name))
+        informers = {kind: informer.Informer(self.objects, kind) for kind in KINDS}
+        self.workloads = workloads.Workloads(self.kubelet, self.observations, self.events, self.clock, informers)
+        self.workloads.remember(await recovery.recover(self.kubelet))
+        pods_seen = informer.Informer(self.objects, kinds.POD)
         pods_seen.listen(self._pod_changed)
-        loops = (jobs_seen.run(), pods_seen.run(), self.controller.run(), self.kubelet.run())
-        self._tasks = [asyncio.create_task(loop) for loop in loops]
+        running = (*informers.values(), pods_seen, *self.workloads.controllers, self.kubelet)
+        self._tasks = [asyncio.create_task(part.run()) for part in running]
         return self
-
-    async def reconcile(self, namespace, name):
-        """A pass."""
-        return await self.jobs.reconcile(namespace, name)
 
     def _pod_changed(self, old, new):
         owner = (new or old).metadata.controller
         if owner is not None and (new is None or new.deleting):
-            self.controller.enqueue((new or old).namespace, owner.name)
+            for controller in self.workloads.controllers:
+                if controller.name == owner.kind.lower():
+                    controller.enqueue((new or old).namespace, owner.name)
 
     async def stop_loops(self):
         """Cut the loops."""
@@ -122,27 +122,17 @@ class Machine:
             "template": {"spec": {"containers": [one], "restartPolicy": "Never", **(pod or {})}, **(template or {})},
             **spec,
         }
-        owners_ = []
+        return await self.workload(kinds.JOB, body, name, owner)
+
+    async def workload(self, kind, spec, name="t", owner=None):
+        """A job of any kind."""
+        references = []
         if owner is not None:
-            owners_ = [
-                {
-                    "apiVersion": owner.api_version,
-                    "kind": owner.kind,
-                    "name": owner.name,
-                    "uid": owner.uid,
-                    "controller": True,
-                    "blockOwnerDeletion": True,
-                }
-            ]
-        made = kinds.load(
-            {
-                "apiVersion": "batch/v1",
-                "kind": "Job",
-                "metadata": {"name": name, "namespace": "default", "ownerReferences": owners_},
-                "spec": body,
-            }
-        )
-        return await self.objects.create(made)
+            reference = {"apiVersion": owner.api_version, "kind": owner.kind, "name": owner.name, "uid": owner.uid}
+            references = [{**reference, "controller": True, "blockOwnerDeletion": True}]
+        metadata = {"name": name, "namespace": "default", "ownerReferences": references}
+        document = {"apiVersion": kind.api_version, "kind": kind.kind, "metadata": metadata, "spec": spec}
+        return await self.objects.create(kinds.load(document))
 
     async def get(self, kind, name):
         """An object as it is now, or None."""
