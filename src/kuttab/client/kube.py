@@ -21,8 +21,8 @@ import pydantic
 from kuttab.api import kinds, meta
 from kuttab.base import errors, log
 from kuttab.client import kube_status, kube_wire
-from kuttab.ports import logs as log_port
 from kuttab.ports import objects as ports
+from kuttab.ports import pod_logs as log_port
 
 logger = log.get(__name__)
 
@@ -41,8 +41,8 @@ _RESUME_FIRST = 0.2
 _MANAGER = "kuttab"
 
 
-class KubeClient(ports.Objects, log_port.Logs):
-    """:class:`kuttab.ports.objects.Objects` and :class:`kuttab.ports.logs.Logs` over an API server."""
+class KubeClient(ports.Objects, log_port.PodLogs):
+    """:class:`kuttab.ports.objects.Objects` and :class:`kuttab.ports.pod_logs.PodLogs` over an API server."""
 
     def __init__(self, wire: kube_wire.Wire, namespace: str = "default") -> None:
         """``namespace`` is that of the kubeconfig's context; no verb uses it by itself."""
@@ -212,7 +212,7 @@ class KubeClient(ports.Objects, log_port.Logs):
         follow: bool = True,
         times: bool = False,
         tail: int | None = None,
-    ) -> AsyncIterator[bytes]:
+    ) -> AsyncGenerator[bytes, None]:
         """See the port."""
         params = {"container": container}
         params |= {key: "true" for key, wanted in (("follow", follow), ("timestamps", times)) if wanted}
