@@ -27,6 +27,11 @@ ATTEMPTS = 5
 """Names tried for a trial whose own name a stranger took."""
 
 
+Admit = Callable[[experiment.Experiment, str], experiment.Experiment]
+"""``admit(experiment, text of its ConfigMap template)``: the experiment with its defaults; InvalidError. For a world in which nothing
+stands before the store."""
+
+
 @dataclass(frozen=True, slots=True)
 class World:
     """What the controller reads and acts through."""
@@ -38,6 +43,7 @@ class World:
     events: event_port.Events
     clock: clock.Clock
     parse_yaml: Callable[[str], meta.Json]
+    admit: Admit | None = None
 
 
 class ExperimentController:
@@ -58,7 +64,8 @@ class ExperimentController:
             await self._finalize(subject)
             return None
         if keys.FINALIZER_EXPERIMENT not in (subject.metadata.finalizers or ()):
-            await self._prepare(subject)
+            if not completion.completed(subject):  # one that was refused gets no finalizer
+                await self._prepare(subject)
             return None
         account = world.ledgers.of(subject)
         status = experiment_state.created(subject.status, self._now())
@@ -224,11 +231,25 @@ class ExperimentController:
             subject.metadata, finalizers=[*(subject.metadata.finalizers or ()), keys.FINALIZER_EXPERIMENT]
         )
         source = subject.spec.trial_template.config_map if subject.spec.trial_template is not None else None
+        text = ""
         if source is not None and not subject.metadata.annotation(keys.ANNOTATION_TEMPLATE):
             text = await self._template_text(subject, source)
             annotations = {**(subject.metadata.annotations or {}), keys.ANNOTATION_TEMPLATE: text}
             metadata = meta.evolve(metadata, annotations=annotations)
+        if self._world.admit is not None:
+            try:
+                subject = self._world.admit(subject, text)
+            except errors.InvalidError as problem:
+                await self._refuse(subject, problem)
+                return
         await self._world.objects.update(meta.evolve(subject, metadata=metadata))
+
+    async def _refuse(self, subject: experiment.Experiment, problem: errors.InvalidError) -> None:
+        """An experiment that admission would not have let in: it fails at once, with every reason."""
+        end = completion.End(keys.FAILED, keys.EXPERIMENT_FAILED, problem.message[:2000])
+        status = experiment_state.ended(experiment_state.created(subject.status, self._now()), end, self._now())
+        stored = await self._world.objects.update_status(meta.evolve(subject, status=status))
+        self._tell(subject, stored)
 
     async def _template_text(self, subject: experiment.Experiment, source: experiment.ConfigMapSource) -> str:
         where = source.config_map_namespace or subject.namespace

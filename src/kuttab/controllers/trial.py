@@ -7,7 +7,7 @@ gone is lost, never silently run again.
 from __future__ import annotations
 
 import collections
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from kuttab.api import conditions, experiment, keys, kinds, meta, trial
@@ -30,6 +30,17 @@ FOREIGN_POLL = 5.0
 
 LAST_SEEN = 1000
 
+Dress = Callable[[trial.Trial, meta.Json], meta.Json]
+"""What a world adds to the workload of a trial before it is created."""
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """Seconds that the metrics of a finished workload may lag, and between looks at them when nobody tells that they are there."""
+
+    grace: float = METRICS_GRACE
+    poll: float = METRICS_POLL
+
 
 @dataclass(frozen=True, slots=True)
 class World:
@@ -42,6 +53,8 @@ class World:
     quota: quota_port.Quota
     events: event_port.Events
     clock: clock.Clock
+    patience: Patience = Patience()
+    dress: Dress | None = None
 
 
 class TrialController:
@@ -120,7 +133,7 @@ class TrialController:
         summary = await self._world.observations.summarize(_key(subject))
         if not summary.complete and self._still_in_grace(subject):
             await self._write(subject, status)
-            return METRICS_POLL
+            return self._world.patience.poll
         objective = subject.spec.objective or experiment.ObjectiveSpec()
         seen = observation.observation(objective, summary.metrics)
         if stopped_early:
@@ -134,7 +147,7 @@ class TrialController:
         self, subject: trial.Trial, status: trial.TrialStatus
     ) -> tuple[trial.TrialStatus, meta.Object | None, float | None]:
         """Ask the quota, then create the workload; returns it, or why there is none and when to look again."""
-        fresh = _with_owner(subject)
+        fresh = _with_owner(subject, self._world.dress)
         left = self._ask_quota_at.get(subject.uid, 0.0) - self._world.clock.monotonic()
         if left > 0:
             return status, None, left
@@ -254,7 +267,7 @@ class TrialController:
         if _pushes(subject):
             return False
         now = self._world.clock.monotonic()
-        return now - self._waiting.setdefault(subject.uid, now) < METRICS_GRACE
+        return now - self._waiting.setdefault(subject.uid, now) < self._world.patience.grace
 
     def _watched(self, job: meta.Object) -> bool:
         return kinds.of(job) in self._world.workloads
@@ -272,9 +285,11 @@ def _pushes(subject: trial.Trial) -> bool:
     return collector is not None and collector.kind == experiment.CollectorKind.PUSH
 
 
-def _with_owner(subject: trial.Trial) -> meta.Resource:
+def _with_owner(subject: trial.Trial, dress: Dress | None) -> meta.Resource:
     """The workload as the trial's template made it, owned by the trial."""
     document = subject.spec.run_spec or {}
+    if dress is not None:
+        document = dress(subject, document)
     owner = meta.dump(naming.owner(subject))
     metadata = {
         **document.get("metadata", {}),

@@ -79,14 +79,26 @@ class Recorder:
         about, now = note.about, clock.rfc3339(self._clock.now())
         namespace = about.namespace or "default"
         name = f"{about.name[:200]}.{ids.digest_name(about.uid, note.reason, note.message, length=16)}"
+        if (namespace, name) in self._written or not await self._created(note, namespace, name, now):
+            await self._count(note, namespace, name, now)
+        await self._trim(namespace, name)
+
+    async def _created(self, note: _Note, namespace: str, name: str, now: str) -> bool:
+        """Whether it was new: most events are, so that is tried first."""
+        try:
+            await self._objects.create(self._event(note, namespace, name, now))
+        except errors.AlreadyExistsError:
+            return False
+        return True
+
+    async def _count(self, note: _Note, namespace: str, name: str, now: str) -> None:
         try:
             old = await self._objects.get(kinds.EVENT, namespace, name)
         except errors.NotFoundError:
             await self._objects.create(self._event(note, namespace, name, now))
-        else:
-            count = int((old.model_extra or {}).get("count") or 1) + 1
-            await self._objects.update(meta.evolve(old, count=count, lastTimestamp=now))
-        await self._trim(namespace, name)
+            return
+        count = int((old.model_extra or {}).get("count") or 1) + 1
+        await self._objects.update(meta.evolve(old, count=count, lastTimestamp=now))
 
     def _event(self, note: _Note, namespace: str, name: str, now: str) -> meta.Object:
         about = note.about

@@ -45,6 +45,9 @@ class Parts:
     quota: quota_port.Quota
     clock: clock.Clock
     workloads: Sequence[kinds.Kind] = WORKLOADS
+    admit: experiment_controller.Admit | None = None
+    dress: trial_controller.Dress | None = None
+    patience: trial_controller.Patience = trial_controller.Patience()
 
 
 class ControlPlane:
@@ -72,7 +75,7 @@ class ControlPlane:
     def _experiments(self, parts: Parts, gated: gate.GatedObjects) -> controller.Controller:
         world = experiment_controller.World(
             objects=gated, experiments=self.experiments, suggestions=self.suggestions, ledgers=self.ledgers,
-            events=self.events, clock=parts.clock, parse_yaml=parse_template,
+            events=self.events, clock=parts.clock, parse_yaml=parse_template, admit=parts.admit,
         )  # fmt: skip
         logic = experiment_controller.ExperimentController(world)
         return controller.Controller(
@@ -95,7 +98,7 @@ class ControlPlane:
     ) -> tuple[trial_controller.TrialController, controller.Controller]:
         world = trial_controller.World(
             objects=gated, trials=self.trials, workloads=self.workloads, observations=parts.observations,
-            quota=parts.quota, events=self.events, clock=parts.clock,
+            quota=parts.quota, events=self.events, clock=parts.clock, patience=parts.patience, dress=parts.dress,
         )  # fmt: skip
         logic = trial_controller.TrialController(world)
         worker = controller.Controller("trial", logic.reconcile, gate=self.gate, on_error=self._complain(self.trials))
