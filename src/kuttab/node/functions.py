@@ -44,6 +44,7 @@ class Attempt:
     key: observation_port.TrialKey
     number: int
     source: str
+    function: str = ""
     handle: function_pool.Handle | None = None
     readings: list[Any] = field(default_factory=list)
     stored: int = 0
@@ -91,8 +92,13 @@ class Functions:
             self._enqueue(*place)
 
     def forget(self, function: str) -> None:
-        """Undo :meth:`register`."""
+        """Undo :meth:`register`: what runs of it is ended and waits."""
         self._sources.pop(function, None)
+        for place, attempt in list(self._attempts.items()):
+            if attempt.function == function and attempt.end is None:
+                _stop(attempt)
+                del self._attempts[place]
+                self._waiting.setdefault(function, set()).add(place)
 
     async def close(self) -> None:
         """End everything that runs, without writing a status: it is run again at the next start."""
@@ -136,13 +142,16 @@ class Functions:
             await self._write(job, Attempt(job.uid, observation_port.TrialKey("", ""), 0, ""), _no_trial())
             return None
         spec = job.section("spec")
-        source = self._sources.get(spec.get("function", ""))
+        function = spec.get("function", "")
+        source = self._sources.get(function)
         if source is None:
-            self._waiting.setdefault(spec.get("function", ""), set()).add(place)
+            self._waiting.setdefault(function, set()).add(place)
             why = "its function is not in this process; kuttab.tune(..., resume=True) goes on with it"
             self._events.record(job, "FunctionAway", why)
             return None
-        attempt = Attempt(job.uid, owners.trial_key(subject), number, ids.random_uid(), start_time=self._now())
+        attempt = Attempt(
+            job.uid, owners.trial_key(subject), number, ids.random_uid(), function, start_time=self._now()
+        )
         self._attempts[place] = attempt
         try:
             task = self._task(job, subject, source.target, number)

@@ -152,7 +152,7 @@ class Plan:
         if retries:
             spec["retries"] = retries
         tree = {"apiVersion": kinds.FUNCTION_JOB.api_version, "kind": kinds.FUNCTION_JOB.kind, "spec": spec}
-        return meta.evolve(experiments.TrialTemplate(), trial_spec=tree)
+        return experiments.TrialTemplate(trial_spec=tree, trial_parameters=[], primary_container_name="function")
 
 
 def default_name(function: calls.Function, suffix: str) -> str:

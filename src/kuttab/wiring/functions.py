@@ -26,9 +26,7 @@ class Functions:
         time: clock.Clock,
         kubelet: pods.Kubelet,
     ) -> None:
-        self.pool = function_pool.Pool(
-            kubelet.processes.node, settings.data / "functions", lambda: kubelet.settings.inherited()
-        )
+        self.pool = function_pool.Pool(kubelet.processes.node, settings.data / "functions", kubelet.settings.inherited)
         self._worker = controller.Controller("function", self._reconcile, workers=16)
         self.logic = functions.Functions(
             objects, rows, plane.events, time, settings.data, self.pool, self._worker.enqueue
