@@ -30,6 +30,10 @@ class EmbeddedClient(ports.Objects):
         self._admit = admit
         self._user = user
 
+    def admitting(self, admit: Admit) -> EmbeddedClient:
+        """The same store for the same user behind another admission."""
+        return EmbeddedClient(self._store, admit, self._user)
+
     async def get(self, kind: kinds.Kind, namespace: str, name: str) -> meta.Object:
         """The object; NotFoundError."""
         return self._store.get(kind, namespace, name)

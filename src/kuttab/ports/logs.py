@@ -1,28 +1,34 @@
-"""What the containers of a pod wrote to standard output and error."""
+"""What containers of pods print, for whoever shows it."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass
 from typing import Protocol
+
+from kuttab.api import meta
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """Which part of a container's log is wanted. ``tail`` counts lines from the end, ``since`` seconds back; None means everything.
+
+    ``container`` may be empty when the pod has one.
+    """
+
+    container: str = ""
+    follow: bool = False
+    tail: int | None = None
+    since: int | None = None
 
 
 class Logs(Protocol):
-    """Reads logs."""
+    """Logs of the pods of this world."""
 
-    def follow_log(
-        self,
-        namespace: str,
-        pod: str,
-        container: str,
-        *,
-        follow: bool = True,
-        times: bool = False,
-        tail: int | None = None,
-    ) -> AsyncIterator[bytes]:
-        """The log from its start, in pieces of any size; with ``follow`` until the container has ended. Leave it with ``aclose()``.
+    async def read(self, pod: meta.Object, options: Options) -> AsyncGenerator[bytes, None]:
+        """The text in pieces; with ``follow`` until the container has ended.
 
-        ``times`` puts the RFC3339 time of writing and a blank before each line, ``tail`` leaves out all but so many lines at the
-        end. Raises NotFoundError when pod or log are gone, BadInputError while the container has not started, UnavailableError
-        when the connection broke: then what came may not be all.
+        BadInputError, before the first piece, for a container that the pod does not have or that has not started, and for a part
+        that cannot be told.
         """
         ...

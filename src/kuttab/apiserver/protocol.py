@@ -1,0 +1,97 @@
+"""HTTP on the socket: uvicorn's protocol with limits that it lacks, for clients that are slow, many or wrong.
+
+A connection has so much time and so many bytes to finish a request's head; there are only so many connections; what is no HTTP gets a
+Status. No access log.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, Final
+
+import orjson
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from kuttab.apiserver import statuses
+
+HEAD_SECONDS: Final = 10.0
+"""Time for the head of a request, from the connection or from its first byte."""
+HEAD_BYTES: Final = 64 * 1024
+KEEP_ALIVE_SECONDS: Final = 75
+MAX_CONNECTIONS: Final = 1_000
+
+
+class Protocol(H11Protocol):
+    """One connection."""
+
+    max_connections = MAX_CONNECTIONS
+    head_seconds = HEAD_SECONDS
+
+    def __init__(self, *arguments: Any, **more: Any) -> None:
+        super().__init__(*arguments, **more)
+        self._deadline: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Take the connection, or refuse it when there are too many."""
+        super().connection_made(transport)
+        if len(self.connections) > self.max_connections:
+            self._refuse(statuses.busy(f"{self.max_connections} connections are open, which is the limit"))
+            return
+        self._watch_head()
+
+    def data_received(self, data: bytes) -> None:
+        """Take bytes; the first ones of a request start its time."""
+        if self.transport.is_closing():
+            return
+        if self._idle and self._deadline is None:
+            self._watch_head()
+        before = self.cycle
+        super().data_received(data)
+        if self.cycle is not before:
+            self._forget_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The connection is gone."""
+        self._forget_head()
+        super().connection_lost(exc)
+
+    def send_400_response(self, msg: str) -> None:
+        """What came is no HTTP/1.1."""
+        del msg
+        self._refuse(
+            statuses.HttpError(
+                400, "BadRequest", "this is no HTTP/1.1 request that can be read, or its head is too long"
+            )
+        )
+
+    @property
+    def _idle(self) -> bool:
+        """Whether no request is being answered."""
+        cycle: Any = self.cycle
+        return cycle is None or bool(cycle.response_complete)
+
+    def _watch_head(self) -> None:
+        self._deadline = self.loop.call_later(self.head_seconds, self._head_is_late)
+
+    def _forget_head(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+    def _head_is_late(self) -> None:
+        self._deadline = None
+        if not self.transport.is_closing() and self._idle:
+            message = f"the head of the request did not arrive within {self.head_seconds:g} seconds"
+            self._refuse(statuses.HttpError(408, "Timeout", message))
+
+    def _refuse(self, error: statuses.HttpError) -> None:
+        """Answer past the protocol, and close."""
+        body = orjson.dumps(statuses.failure(error))
+        extra = "".join(f"{name}: {value}\r\n" for name, value in error.headers.items())
+        head = (
+            f"HTTP/1.1 {error.code} {error.word}\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n"
+            f"{extra}connection: close\r\n\r\n"
+        )
+        if self._idle:
+            self.transport.write(head.encode() + body)
+        self.transport.close()

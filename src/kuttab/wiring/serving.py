@@ -1,0 +1,226 @@
+"""``kuttab serve``: the one-machine world with its doors open: the HTTP API, and Katib's db-manager over gRPC."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ipaddress
+import signal
+import ssl
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from kuttab.__about__ import __version__
+from kuttab.admission import chain
+from kuttab.api import experiment, kinds, meta
+from kuttab.base import clock, errors, log
+from kuttab.client import embedded
+from kuttab.ports import objects as port
+from kuttab.ports import observations as observation_port
+from kuttab.wiring import access, catalogue, machine
+from kuttab.wiring import settings as settings_
+
+logger = log.get(__name__)
+
+PORT = 6780
+DB_MANAGER_PORT = 6789
+GRACE = 5.0
+"""Seconds that running gRPC calls get at the end."""
+_KNOWN_NAMES = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Doors:
+    """Where to listen. Port 0 is a free one; ``kubeconfig`` None is the file in the data folder."""
+
+    host: str = "127.0.0.1"
+    port: int = PORT
+    db_manager_port: int = DB_MANAGER_PORT
+    kubeconfig: Path | None = None
+    tls: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """What is being served, for whoever announces it."""
+
+    url: str
+    kubeconfig: Path
+    token_file: Path
+    db_manager: str
+    data: Path
+    exposed: bool
+    """Whether other machines can reach it without encryption."""
+
+
+async def serve(settings: settings_.Settings, doors: Doors, announce: Callable[[Served], None]) -> None:
+    """Serve until SIGTERM or SIGINT, then drain; a second signal ends at once. LockedError when somebody owns the data folder."""
+    told = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    task = asyncio.current_task()
+    assert task is not None
+
+    def stop() -> None:
+        if told.is_set():
+            task.cancel()
+        told.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop)
+    async with serving(settings, doors) as served:
+        announce(served)
+        await told.wait()
+
+
+@contextlib.asynccontextmanager
+async def serving(settings: settings_.Settings, doors: Doors) -> AsyncIterator[Served]:
+    """Serve while inside."""
+    from kuttab.apiserver import app, server
+
+    settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
+    listener = server.listen(server.Address(doors.host, doors.port))
+    with contextlib.closing(listener):
+        async with machine.running(settings) as running:
+            token = access.token(settings.data)
+            context, authority = _tls(settings.data, doors)
+            address = listener.getsockname()
+            url = _url(doors.host, address[1], secure=context is not None)
+            config = doors.kubeconfig or settings.data / access.KUBECONFIG_FILE
+            access.write_kubeconfig(config, access.kubeconfig(url, token, authority))
+            front = app.ApiServer(world(running, settings), token)
+            async with (
+                _db_manager(running, doors) as db_manager,
+                server.serving(front, listener, context),
+            ):
+                exposed = context is None and not _is_loopback(address[0])
+                yield Served(url, config, settings.data / access.TOKEN_FILE, db_manager, settings.data, exposed)
+
+
+def world(running: machine.Machine, settings: settings_.Settings) -> Any:
+    """The running machine as the API server sees it."""
+    from kuttab.apiserver.world import World
+    from kuttab.node import logs
+
+    time = clock.SystemClock()
+    pod_logs = logs.PodLogs(running.objects, time, settings.data)
+    return World(running.objects, Writers(running.objects, settings), time, __version__, pod_logs)
+
+
+class Writers:
+    """Makes the client of one writing request: its admission is as strict as the request asks for, and its warnings are kept."""
+
+    def __init__(self, objects: embedded.EmbeddedClient, settings: settings_.Settings) -> None:
+        self._objects = objects
+        self._settings = settings
+
+    def __call__(self, *, strict: bool, warnings: list[str]) -> port.Objects:
+        """See :class:`kuttab.apiserver.world.Writers`."""
+
+        async def admit(obj: meta.Object, old: meta.Object | None, operation: str, user: str) -> meta.Object:
+            maps = await self._config_maps(obj)
+            offered = catalogue.Catalogue(self._settings, config_maps=maps)
+            admitted = chain.admit(obj, old=old, operation=operation, user=user, catalogue=offered, strict=strict)
+            warnings.extend(admitted.warnings)
+            return admitted.object
+
+        return self._objects.admitting(admit)
+
+    async def _config_maps(self, obj: meta.Object) -> dict[tuple[str, str], dict[str, str]]:
+        """The ConfigMap that an experiment takes its template from."""
+        if obj.kind != kinds.EXPERIMENT.kind:
+            return {}
+        spec = obj.section("spec") if not isinstance(obj, experiment.Experiment) else meta.dump(obj.spec)
+        template = spec.get("trialTemplate") if isinstance(spec, dict) else None
+        source = template.get("configMap") if isinstance(template, dict) else None
+        if not isinstance(source, dict):
+            return {}
+        namespace, name = source.get("configMapNamespace") or obj.namespace, source.get("configMapName")
+        if not isinstance(namespace, str) or not isinstance(name, str):
+            return {}
+        try:
+            found = await self._objects.get(kinds.CONFIG_MAP, namespace, name)
+        except errors.NotFoundError:
+            return {}
+        data = found.section("data")
+        texts = data.items() if isinstance(data, dict) else ()
+        return {(namespace, name): {key: value for key, value in texts if isinstance(value, str)}}
+
+
+class Names:
+    """Finds a trial's key by its name, as Katib's db-manager is asked; what was found once is checked, not searched again."""
+
+    def __init__(self, objects: port.Objects) -> None:
+        self._objects = objects
+        self._known: dict[str, observation_port.TrialKey] = {}
+
+    async def resolve(self, name: str) -> observation_port.TrialKey:
+        """The key; NotFoundError, BadInputError when trials of several namespaces have the name."""
+        known = self._known.get(name)
+        if known is not None and await self._exists(known):
+            return known
+        page = await self._objects.list(kinds.TRIAL, fields=f"metadata.name={name}") if _is_name(name) else None
+        if page is None or not page.items:
+            raise errors.NotFoundError(f"there is no trial {name[:80]!r}")
+        if len(page.items) > 1:
+            places = ", ".join(item.namespace for item in page.items)
+            raise errors.BadInputError(f"trials of the name {name!r} are in several namespaces: {places}")
+        found = page.items[0]
+        if len(self._known) >= _KNOWN_NAMES:
+            self._known.clear()
+        key = observation_port.TrialKey(found.uid, found.name, found.namespace)
+        self._known[name] = key
+        return key
+
+    async def _exists(self, key: observation_port.TrialKey) -> bool:
+        try:
+            return (await self._objects.get(kinds.TRIAL, key.namespace, key.name)).uid == key.uid
+        except errors.NotFoundError:
+            return False
+
+
+@contextlib.asynccontextmanager
+async def _db_manager(running: machine.Machine, doors: Doors) -> AsyncIterator[str]:
+    """Katib's db-manager over the observation log, with health; its address."""
+    from kuttab.rpc import dbmanager, servers
+    from kuttab.rpc import serving as rpc_serving
+
+    service = dbmanager.DbManager(running.observations, Names(running.objects).resolve)
+    health = servers.db_manager_health(running.observations)
+    server = rpc_serving.Server([service.handler()], health=health, host=doors.host, port=doors.db_manager_port)
+    try:
+        number = await server.start()
+    except errors.UnavailableError as error:
+        raise errors.UnavailableError(f"{error.message}; choose another with --db-manager-port") from error
+    try:
+        yield f"{_reachable(doors.host)}:{number}"
+    finally:
+        await server.stop(GRACE)
+
+
+def _tls(data: Path, doors: Doors) -> tuple[ssl.SSLContext | None, bytes]:
+    if not doors.tls:
+        return None, b""
+    from kuttab.wiring import certificates
+
+    return certificates.server(data / "tls", doors.host)
+
+
+def _url(host: str, number: int, *, secure: bool) -> str:
+    return f"{'https' if secure else 'http'}://{_reachable(host)}:{number}"
+
+
+def _reachable(host: str) -> str:
+    """An address that a client of this machine can use."""
+    if host in ("0.0.0.0", "::", ""):  # noqa: S104
+        return "127.0.0.1"
+    return f"[{host}]" if ":" in host else host
+
+
+def _is_loopback(address: str) -> bool:
+    return ipaddress.ip_address(address.partition("%")[0]).is_loopback
+
+
+def _is_name(text: str) -> bool:
+    return 0 < len(text) <= 253 and all(letter.isalnum() or letter in "-." for letter in text) and text.isascii()
