@@ -12,7 +12,7 @@ from kuttab.base import errors
 if TYPE_CHECKING:
     from kuttab.sdk import results
 
-LARGEST = 20_000
+LARGEST = 5000
 """Trials that are looked at, at most: the newest."""
 
 

@@ -21,7 +21,7 @@ from kuttab.api.metrics import Row
 from kuttab.base import clock, errors
 from kuttab.ports.observations import TrialKey
 from kuttab.rules import metric_values, trial_state
-from kuttab.sdk import importance, objectives, search, tables, typed
+from kuttab.sdk import importance, objectives, plots, report, search, tables, typed
 
 ReadRows = Callable[[TrialKey], Sequence[Row]]
 """Every metric row of a trial, in the order of arrival."""
@@ -127,6 +127,10 @@ class Result:
         after = max((item.number for item in placed), default=-1) + 1
         return cls(experiment, (*placed, *(_numbered(item, after + index) for index, item in enumerate(loose))))
 
+    @cached_property
+    def _shares(self) -> dict[int, dict[str, float]]:
+        return {}
+
     @property
     def name(self) -> str:
         """The experiment's name."""
@@ -152,7 +156,7 @@ class Result:
         """Trials with a finite objective, by number."""
         return tuple(item for item in self.trials if item.usable)
 
-    @property
+    @cached_property
     def best(self) -> Best:
         """The best trial by the first objective, the earliest of equals. Raises NotFoundError when no trial has measured it."""
         if not self.usable:
@@ -169,7 +173,7 @@ class Result:
             return (self.best.trial,) if self.usable else ()
         return objectives.front(self.usable, self.objectives)
 
-    @property
+    @cached_property
     def parameters(self) -> tuple[str, ...]:
         """Names of the parameters, in the order of the space, then what else trials were given."""
         names = dict.fromkeys(spec.name for spec in self.experiment.spec.parameters or ())
@@ -191,7 +195,9 @@ class Result:
 
     def importance(self, *, seed: int = 0) -> dict[str, float]:
         """The share of the objective's variance that each parameter explains, greatest first; see :mod:`kuttab.sdk.importance`."""
-        return importance.importance(self, seed=seed)
+        if seed not in self._shares:
+            self._shares[seed] = importance.importance(self, seed=seed)
+        return dict(self._shares[seed])
 
     # Tables and files.
 
@@ -206,6 +212,27 @@ class Result:
     def to_json(self, path: str | os.PathLike[str]) -> None:
         """Write experiment, best and trials as one JSON document."""
         tables.write_json(self, path)
+
+    # Plots.
+
+    def plot(self, kind: str, **options: Any) -> Any:
+        """A Plotly figure (needs ``kuttab[plots]``): history, parallel, slice, contour, importance, curves, timeline or edf.
+
+        ``contour`` takes ``parameters=(x, y)``, ``curves`` takes ``metric``. Raises BadInputError for an unknown kind.
+        """
+        return plots.figure(plots.plot_data(kind, self, **options))
+
+    def save_plot(self, kind: str, path: str | os.PathLike[str], **options: Any) -> None:
+        """Write the same plot as a file: ``.svg`` and ``.html`` need nothing else, ``.png`` needs ``kuttab[plots]``."""
+        plots.draw(plots.plot_data(kind, self, **options), path)
+
+    def save_report(self, path: str | os.PathLike[str]) -> None:
+        """Write one self-contained HTML page: conditions, best trial, plots, every trial."""
+        report.write(self, path)
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: counts, the best trial, the history."""
+        return report.summary(self)
 
     def _excuse(self) -> str:
         failed = next((item for item in reversed(self.trials) if item.reason or item.message), None)
@@ -256,4 +283,8 @@ def _metrics(record: history.TrialRecord, objective: experiments.ObjectiveSpec) 
 
 
 def _moment(text: str) -> datetime | None:
-    return clock.parse_rfc3339(text) if text else None
+    """A time; None when there is none, or when another system wrote something else."""
+    try:
+        return clock.parse_rfc3339(text) if text else None
+    except ValueError:
+        return None
