@@ -121,7 +121,7 @@ class Services:
             except errors.UnavailableError as problem:
                 _log.warning("service_hangs", experiment=owner.name, role=role, problem=problem)
                 assert service.child is not None
-                await self._processes.end(service.child, self._node.grace_seconds)
+                await self._processes.end(service.child, 0)
 
     async def end(self, owner_uid: str) -> None:
         """End an experiment's services; idempotent. Their logs and state stay."""

@@ -125,6 +125,10 @@ class EarlyStoppingService:
         }
         return handler(messages.EARLY_STOPPING, methods)
 
+    def health(self) -> Health:
+        """A health service; Katib's own early-stopping service has none, so any name will do."""
+        return Health((*SUGGESTION_NAMES, messages.EARLY_STOPPING))
+
     async def validate(self, request: Message, _: Any) -> Message:
         """INVALID_ARGUMENT with every problem of the settings."""
         problems = rule.check(convert.stopping_of(request.early_stopping))
