@@ -17,6 +17,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -67,8 +68,8 @@ def assets() -> Path:
 
 
 @contextlib.contextmanager
-def using(folder: Path) -> Iterator[Cluster]:
-    """The cluster of ``KUBECONFIG_TEST``, or the one that all users of the folder share, started by the first. Raises MissingError."""
+def using(name: str) -> Iterator[Cluster]:
+    """The cluster of ``KUBECONFIG_TEST``, or one that all users of the name share, started by the first. Raises MissingError."""
     given = os.environ.get("KUBECONFIG_TEST")
     if given:
         yield Cluster(
@@ -76,24 +77,37 @@ def using(folder: Path) -> Iterator[Cluster]:
         )
         return
     programs = assets()
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.gettempdir()) / f"kuttab-cluster-{name}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    pid = 0
     with (folder / "users").open("w") as users:
         fcntl.flock(users, fcntl.LOCK_SH)
         with (folder / "start").open("w") as start:
             fcntl.flock(start, fcntl.LOCK_EX)
             if not (folder / "ready.json").exists():
-                _launch(folder, programs)
+                pid = _launch(folder, programs)
         ready = json.loads((folder / "ready.json").read_text())
         yield Cluster(Path(ready["kubeconfig"]), ready["node"], ready["no_node"])
+    if pid:
+        with contextlib.suppress(TimeoutError):  # others may still use it
+            _until(lambda: _ended(pid), "the end of the cluster", patience=30.0)
 
 
-def _launch(folder: Path, programs: Path) -> None:
-    with (folder / "cluster.log").open("wb") as log:
-        command = [sys.executable, __file__, str(folder), str(programs)]
-        process = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True)
-    _until(lambda: (folder / "ready.json").exists() or process.poll() is not None, "the cluster")
+def _launch(folder: Path, programs: Path) -> int:
+    """Start the cluster as a process of its own, which outlives us while others use it; its id."""
+    log = str(folder / "cluster.log")
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+    actions = [(os.POSIX_SPAWN_OPEN, number, log, flags, 0o600) for number in (1, 2)]
+    command = [sys.executable, __file__, str(folder), str(programs)]
+    pid = os.posix_spawn(sys.executable, command, os.environ, file_actions=actions, setsid=True)
+    _until(lambda: (folder / "ready.json").exists() or _ended(pid), "the cluster")
     if not (folder / "ready.json").exists():
-        raise RuntimeError(f"the cluster did not start: {(folder / 'cluster.log').read_text()[-2000:]}")
+        raise RuntimeError(f"the cluster did not start: {Path(log).read_text()[-2000:]}")
+    return pid
+
+
+def _ended(pid: int) -> bool:
+    return os.waitpid(pid, os.WNOHANG)[0] == pid
 
 
 class Starter:
@@ -186,7 +200,6 @@ class Starter:
             del self._started[split + 1 :]
         while self._started:
             _end(self._started.pop())
-        shutil.rmtree(self._folder / "etcd", ignore_errors=True)
         for mount in sorted((m for m in _mounts() if m.startswith(f"{self._folder}/")), reverse=True):
             _quiet(["umount", "-l", mount])
 
@@ -260,6 +273,7 @@ def main() -> None:
             fcntl.flock(users, fcntl.LOCK_EX)  # waits for the last user
             (folder / "ready.json").unlink()
             starter.stop()
+            shutil.rmtree(folder, ignore_errors=True)
     finally:
         starter.stop()
 
@@ -386,9 +400,11 @@ def _quiet(command: list[str]) -> int:
     return subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False).returncode
 
 
-def _until(true: Callable[[], bool], what: str, check: Callable[[], None] = lambda: None) -> None:
+def _until(
+    true: Callable[[], bool], what: str, check: Callable[[], None] = lambda: None, patience: float = PATIENCE
+) -> None:
     """Ask until it is so: programs of others have no event that we could wait for."""
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + patience
     while not true():
         check()
         if time.monotonic() > deadline:

@@ -22,13 +22,11 @@ CRD = kinds.Kind(
 
 
 @pytest.fixture(scope="session")
-def cluster(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Iterator[clusters.Cluster]:
+def cluster(testrun_uid: str) -> Iterator[clusters.Cluster]:
     """The cluster, with our definitions; skips with the reason when there is none."""
-    base = tmp_path_factory.getbasetemp()
-    folder = (base if worker_id == "master" else base.parent) / "cluster"
     with contextlib.ExitStack() as stack:
         try:
-            found = stack.enter_context(clusters.using(folder))
+            found = stack.enter_context(clusters.using(testrun_uid))
         except clusters.MissingError as problem:
             pytest.skip(str(problem))
         asyncio.run(_install(found))

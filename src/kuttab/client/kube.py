@@ -174,6 +174,8 @@ class KubeClient(ports.Objects, log_port.PodLogs):
         Raises ExpiredError when the revision is gone, UnavailableError when the server stays away.
         """
         revision = resource_version
+        if revision and not (revision.isascii() and revision.isdecimal()):
+            raise errors.BadInputError(f"resourceVersion {revision!r} is none that a server gave out")
         if not revision:
             start = await self.list(kind, namespace, labels=labels, fields=fields)
             for obj in start.items:
@@ -339,10 +341,8 @@ def _group(kind: kinds.Kind) -> str:
 def _path(kind: kinds.Kind, namespace: str | None, name: str | None = None, subresource: str = "") -> str:
     """The path of a collection or of an object. A name that is none cannot be there: NotFoundError."""
     parts = [_group(kind)]
-    if kind.namespaced and namespace is not None:
+    if kind.namespaced and namespace:  # an object without one is of a cluster-scoped kind that we do not know
         parts += ["namespaces", _segment(kind, namespace)]
-    elif kind.namespaced and name is not None:
-        raise errors.NotFoundError(f"{kind.kind} {name} is looked for in no namespace")
     parts.append(kind.plural)
     if name is not None:
         parts.append(_segment(kind, name))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 
 import pytest
@@ -195,19 +196,22 @@ class WriteContract(ClientSuite):
         assert meta.dump(new)["status"] == {"trials": 1}
 
     async def test_update_keeps_what_the_system_owns(self, client: ports.Objects, namespace: str) -> None:
-        """creationTimestamp, generation and deletionTimestamp cannot be changed by a caller."""
+        """creationTimestamp and generation cannot be changed by a caller."""
         made = await client.create(builders.experiment(namespace=namespace))
         claimed = meta.evolve(
-            made.metadata,
-            generation=99,
-            creation_timestamp="1999-01-01T00:00:00Z",
-            deletion_timestamp="1999-01-01T00:00:00Z",
-            labels={"a": "b"},
+            made.metadata, generation=99, creation_timestamp="1999-01-01T00:00:00Z", labels={"a": "b"}
         )
         new = await client.update(meta.evolve(made, metadata=claimed))
         assert new.metadata.creation_timestamp == made.metadata.creation_timestamp
         assert new.metadata.generation == 1
-        assert not new.deleting
+
+    async def test_update_cannot_mark_for_deletion(self, client: ports.Objects, namespace: str) -> None:
+        """A deletionTimestamp that a caller claims is refused or ignored: only a deletion deletes."""
+        made = await client.create(builders.experiment(namespace=namespace))
+        claimed = meta.evolve(made.metadata, deletion_timestamp="1999-01-01T00:00:00Z", labels={"a": "b"})
+        with contextlib.suppress(errors.InvalidError):
+            await client.update(meta.evolve(made, metadata=claimed))
+        assert not (await client.get(kinds.EXPERIMENT, namespace, made.name)).deleting
 
     async def test_generation_counts_changes_of_spec(self, client: ports.Objects, namespace: str) -> None:
         """Spec changes raise the generation; labels and status do not."""
