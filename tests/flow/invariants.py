@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from kuttab.api import conditions, experiment, keys, kinds, meta, suggestion, trial
+from kuttab.api import conditions, experiment, history, keys, kinds, meta, suggestion, trial
 from kuttab.client.embedded import EmbeddedClient
 from kuttab.rules import completion, trial_state
 
@@ -99,6 +99,8 @@ class Checker:
         self._must(len(obj.name) <= 63, "S6: a name too long")
         if old is None and owner is not None:
             self._new_trial(obj, owner.uid)
+        elif owner is not None and not _runs(old) and _runs(obj):
+            self._new_run(owner.uid)
         items = obj.status.conditions or []
         ends = [c.type for c in items if c.type in TERMINAL and c.status == conditions.TRUE]
         self._must(len(ends) <= 1, f"S9: trial {obj.name} ended as {ends}")
@@ -109,6 +111,16 @@ class Checker:
                 trial_state.state(old.status.conditions) is trial_state.state(obj.status.conditions),
                 f"S9: trial {obj.name} changed its end",
             )
+
+    def _new_run(self, owner: str) -> None:
+        subject = self._experiments.get(owner)
+        running = [
+            t
+            for t in self._trials.values()
+            if t.metadata.controller and t.metadata.controller.uid == owner and _runs(t)
+        ]
+        allowed = (subject.spec.parallel_trial_count or 3) if subject is not None else len(running)
+        self._must(len(running) <= allowed, f"S3: {len(running)} running trials, {allowed} allowed")
 
     def _new_trial(self, obj: trial.Trial, owner: str) -> None:
         slot = trial_state.slot(obj)
@@ -128,8 +140,16 @@ class Checker:
             if t.metadata.controller is not None and t.metadata.controller.uid == owner and not trial_state.finished(t)
         ]
         parallel = subject.spec.parallel_trial_count or 3
-        self._must(len(active) <= parallel, f"S3: {len(active)} active trials, {parallel} allowed")
+        holding = [t for t in active if not trial_state.queued(t)]
+        self._must(len(holding) <= parallel, f"S3: {len(holding)} trials hold a slot, {parallel} allowed")
+        self._must(
+            len(active) <= 2 * parallel, f"S3: {len(active)} active trials with those that wait, {parallel} allowed"
+        )
         self._must(not completion.completed(subject), "S11: a trial after the end")
+
+
+def _runs(obj: trial.Trial | None) -> bool:
+    return obj is not None and trial_state.state(obj.status.conditions) is history.TrialState.RUNNING
 
 
 def facts(item: meta.Object) -> dict[str, Any]:

@@ -61,6 +61,8 @@ class TrialRecord:
     start_time: str = ""
     completion_time: str = ""
     labels: Mapping[str, str] = field(default_factory=lambda: NO_LABELS)
+    queued: bool = False
+    """Whether it waits for resources: pending, and holding no parallel slot."""
 
     @property
     def assignments(self) -> dict[str, str]:

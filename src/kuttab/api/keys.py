@@ -66,6 +66,8 @@ TRIAL_SUCCEEDED = "TrialSucceeded"
 TRIAL_FAILED = "TrialFailed"
 TRIAL_EARLY_STOPPED = "TrialEarlyStopped"
 TRIAL_METRICS_UNAVAILABLE = "MetricsUnavailable"
+QUOTA_WAIT = "QuotaWait"  # ours, of Queued: no quota has admitted the trial yet
+WORKLOAD_SUSPENDED = "WorkloadSuspended"  # ours, of Queued: the workload exists and is suspended
 TRIAL_KILLED = "TrialKilled"  # ours: ended because the experiment ended or its budget shrank
 
 UNAVAILABLE = "unavailable"  # value of a metric that was never reported

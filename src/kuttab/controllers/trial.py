@@ -64,6 +64,9 @@ class TrialController:
         self._world = world
         self._waiting: dict[str, float] = {}
         self._ask_quota_at: dict[str, float] = {}
+        self._asking: dict[str, tuple[str, str]] = {}
+        self.enqueue: Callable[[str, str], None] | None = None
+        """Asks for a pass over a trial; set by whoever runs the passes."""
         self._gone: collections.OrderedDict[str, meta.Object] = collections.OrderedDict()
 
     def workload_gone(self, last: meta.Object) -> None:
@@ -73,6 +76,14 @@ class TrialController:
             self._gone[owner.uid] = last
             if len(self._gone) > LAST_SEEN:
                 self._gone.popitem(last=False)
+
+    def ask_again(self, only: tuple[str, str] | None = None) -> None:
+        """Resources may have become free: every trial that waits (or only one) asks its quota at once, the longest waiting first."""
+        waiting = {u: key for u, key in self._asking.items() if u in self._ask_quota_at and only in (None, key)}
+        for uid, (namespace, name) in waiting.items():
+            del self._ask_quota_at[uid]
+            if self.enqueue is not None:
+                self.enqueue(namespace, name)
 
     async def reconcile(self, namespace: str, name: str) -> float | None:
         """One pass; see :mod:`kuttab.runtime.controller` for its outcomes."""
@@ -118,15 +129,17 @@ class TrialController:
             if job is None:
                 await self._write(subject, status)
                 return again
+        self._ask_quota_at.pop(subject.uid, None)
         status = trial_status.running(status, self._now())
         return await self._judge(subject, status, job)
 
     async def _judge(self, subject: trial.Trial, status: trial.TrialStatus, job: meta.Object) -> float | None:
         """Follow the workload: still running, failed, stopped early, or succeeded with its metrics."""
-        reading = workload.read(subject, meta.dump(job))
+        document = meta.dump(job)
+        reading = workload.read(subject, document)
         stopped_early = job.metadata.annotation(keys.ANNOTATION_EARLY_STOPPED)
         if reading.outcome is workload.Outcome.ACTIVE:
-            await self._write(subject, status)
+            await self._write(subject, trial_status.suspended(status, workload.suspended(document), self._now()))
             return None if self._watched(job) else FOREIGN_POLL
         if reading.outcome is workload.Outcome.FAILED and not stopped_early:
             return await self._end(subject, trial_status.failed(status, reading, self._now()), job)
@@ -156,8 +169,13 @@ class TrialController:
         except errors.UnavailableError as problem:
             decision = quota_port.Decision(quota_port.Verdict.WAIT, f"quota cannot be asked: {problem.message}")
         if decision.verdict is quota_port.Verdict.WAIT:
+            self._asking.setdefault(subject.uid, (subject.namespace, subject.name))
             self._ask_quota_at[subject.uid] = self._world.clock.monotonic() + decision.retry_after
-            return trial_status.queued(status, "QuotaWait", decision.reason, self._now()), None, decision.retry_after
+            return (
+                trial_status.queued(status, keys.QUOTA_WAIT, decision.reason, self._now()),
+                None,
+                decision.retry_after,
+            )
         if decision.verdict is quota_port.Verdict.REJECT:
             reading = workload.Reading(workload.Outcome.FAILED, "QuotaRejected", decision.reason)
             return trial_status.failed(status, reading, self._now()), None, None
@@ -199,8 +217,7 @@ class TrialController:
     async def _end(self, subject: trial.Trial, status: trial.TrialStatus, job: meta.Object | None) -> float | None:
         """Write the end first, then let the workload go; there is nothing more to do then."""
         await self._write(subject, status)
-        self._forget(subject.uid)
-        await self._world.quota.release(subject.uid)
+        await self._let_go(subject.uid)
         if job is not None and not subject.spec.retain_run and not job.deleting:
             await self._delete(job)
         return None
@@ -237,8 +254,7 @@ class TrialController:
         if keys.FINALIZER_TRIAL not in (subject.metadata.finalizers or ()):
             return
         await self._world.observations.delete(_key(subject))
-        await self._world.quota.release(subject.uid)
-        self._forget(subject.uid)
+        await self._let_go(subject.uid)
         left = [item for item in subject.metadata.finalizers or () if item != keys.FINALIZER_TRIAL]
         metadata = meta.evolve(subject.metadata, finalizers=left)
         await self._world.objects.update(meta.evolve(subject, metadata=metadata))
@@ -259,9 +275,12 @@ class TrialController:
         if item.type != keys.CREATED:
             self._world.events.record(stored, reasons.get(item.type, item.type), item.message, warning=warning)
 
-    def _forget(self, uid: str) -> None:
-        for memory in (self._waiting, self._ask_quota_at, self._gone):
+    async def _let_go(self, uid: str) -> None:
+        """The trial holds and awaits nothing any more; what it held may be what others wait for."""
+        for memory in (self._waiting, self._ask_quota_at, self._asking, self._gone):
             memory.pop(uid, None)
+        await self._world.quota.release(uid)
+        self.ask_again()
 
     def _still_in_grace(self, subject: trial.Trial) -> bool:
         if _pushes(subject):

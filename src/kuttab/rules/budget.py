@@ -38,10 +38,15 @@ def parallel(subject: experiment.Experiment) -> int:
 
 
 def room(subject: experiment.Experiment, ledger: ledgers.Ledger) -> int:
-    """How many trials may be started now."""
+    """How many trials may be started now.
+
+    A trial that waits for resources holds no parallel slot, so others may run meanwhile; but no more are made than can run and as many
+    again can wait, or an algorithm would be asked for the whole budget at once.
+    """
     if subject.spec.suspend:
         return 0
-    free = max(0, parallel(subject) - ledger.active)
+    most = parallel(subject)
+    free = max(0, min(most - (ledger.active - ledger.queued), 2 * most - ledger.active))
     if subject.spec.max_trial_count is None:
         return free
     return min(free, max(0, subject.spec.max_trial_count - consumed(subject, ledger)))

@@ -51,7 +51,7 @@ def _experiment_facts(subject: experiment.Experiment) -> list[tuple[str, str]]:
 def _trial_facts(subject: trial.Trial) -> list[tuple[str, str]]:
     lines = [
         ("Experiment", subject.metadata.label(keys.LABEL_EXPERIMENT)),
-        ("State", trial_state.state(subject.status.conditions)),
+        ("State", _state(subject)),
     ]
     lines += [(f"  {item.name}", item.value) for item in subject.spec.parameter_assignments or ()]
     if subject.status.observation is not None:
@@ -60,6 +60,12 @@ def _trial_facts(subject: trial.Trial) -> list[tuple[str, str]]:
             for item in subject.status.observation.metrics or ()
         ]
     return lines
+
+
+def _state(subject: trial.Trial) -> str:
+    state = trial_state.state(subject.status.conditions)
+    waiting = conditions.find(subject.status.conditions, keys.QUEUED)
+    return state if waiting is None else f"{state}, {waiting.type} ({waiting.reason}): {waiting.message}"
 
 
 def _counts(status: experiment.ExperimentStatus) -> str:
@@ -140,7 +146,8 @@ def trial_story(subject: trial.Trial) -> list[str]:
     last = subject.status.conditions[-1]
     waiting = conditions.find(subject.status.conditions, keys.QUEUED)
     if waiting is not None and waiting.status == conditions.TRUE:
-        return [f"Trial {subject.name} waits for resources ({waiting.reason}): {waiting.message}"]
+        what = "is suspended" if waiting.reason == keys.WORKLOAD_SUSPENDED else "waits for resources"
+        return [f"Trial {subject.name} {what} ({waiting.reason}): {waiting.message}"]
     lines = [f"Trial {subject.name}: {state}. {last.message}."]
     if state is TrialState.METRICS_UNAVAILABLE:
         objective = (

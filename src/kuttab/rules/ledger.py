@@ -28,6 +28,7 @@ class Ledger:
         self._records: dict[str, TrialRecord] = {}
         self._states: dict[TrialState, dict[str, None]] = {state: {} for state in TrialState}
         self._unsorted: set[TrialState] = set()
+        self._queued: set[str] = set()
         self._slots: dict[int, str] = {}
         self._names: tuple[str, ...] = ()
         self._top_slot = -1
@@ -49,6 +50,10 @@ class Ledger:
         else:
             self._states[old.state].pop(record.name, None)
         self._records[record.name] = record
+        if record.queued:
+            self._queued.add(record.name)
+        elif old is not None and old.queued:
+            self._queued.discard(record.name)
         names = self._states[record.state]
         last = next(reversed(names), None)
         if last is not None and self._records[last].slot > record.slot:
@@ -72,6 +77,7 @@ class Ledger:
         if old is None:
             return False
         self._states[old.state].pop(name, None)
+        self._queued.discard(name)
         if self._slots.get(old.slot) == name:
             del self._slots[old.slot]
         self.revision += 1
@@ -112,6 +118,11 @@ class Ledger:
     def active(self) -> int:
         """Pending and running trials."""
         return self.count(TrialState.PENDING, TrialState.RUNNING)
+
+    @property
+    def queued(self) -> int:
+        """Pending trials that wait for resources: active, but holding no parallel slot."""
+        return len(self._queued)
 
     def newest(self, state: TrialState, limit: int) -> list[str]:
         """The names in a state with the highest slots, by slot, at most ``limit``: the same after any restart."""
@@ -167,7 +178,7 @@ def _with_names(record: TrialRecord, names: tuple[str, ...]) -> TrialRecord:
         return record
     return history.TrialRecord(
         record.name, record.uid, record.slot, record.state, names, record.values, record.objective, record.metrics,
-        record.reason, record.start_time, record.completion_time, record.labels,
+        record.reason, record.start_time, record.completion_time, record.labels, record.queued,
     )  # fmt: skip
 
 

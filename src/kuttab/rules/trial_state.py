@@ -46,6 +46,12 @@ def finished(subject: trial.Trial) -> bool:
     return state(subject.status.conditions).finished
 
 
+def queued(subject: trial.Trial) -> bool:
+    """Whether a trial waits for resources and has no workload yet."""
+    items = subject.status.conditions
+    return conditions.is_true(items, keys.QUEUED) and state(items) is TrialState.PENDING
+
+
 def slot(subject: trial.Trial) -> int:
     """The slot a trial fills; -1 when it carries none (made by hand, or by another system)."""
     text = subject.metadata.annotation(keys.ANNOTATION_SLOT)
@@ -87,6 +93,7 @@ def record(subject: trial.Trial) -> history.TrialRecord:
         start_time=subject.status.start_time or "",
         completion_time=subject.status.completion_time or "",
         labels=own_labels(subject),
+        queued=queued(subject),
     )
 
 

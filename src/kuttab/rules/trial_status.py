@@ -25,6 +25,14 @@ def queued(status: TrialStatus, reason: str, message: str, now: str) -> TrialSta
     return meta.evolve(status, conditions=conditions.put(items, keys.QUEUED, TRUE, reason, message, now))
 
 
+def suspended(status: TrialStatus, message: str, now: str) -> TrialStatus:
+    """The workload exists and is suspended (why is in the message), or not any more (the message is empty)."""
+    if message:
+        return queued(status, keys.WORKLOAD_SUSPENDED, message, now)
+    old = conditions.find(status.conditions, keys.QUEUED)
+    return status if old is None else meta.evolve(status, conditions=conditions.drop(status.conditions, keys.QUEUED))
+
+
 def running(status: TrialStatus, now: str) -> TrialStatus:
     """The workload exists."""
     if conditions.is_true(status.conditions, keys.RUNNING):

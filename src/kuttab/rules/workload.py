@@ -39,6 +39,17 @@ def conditions_of(spec: trial.TrialSpec | experiment.TrialTemplate, kind: str) -
     return (_SUCCEEDED if kind in _KUBEFLOW else _COMPLETE), _FAILED
 
 
+def suspended(workload: meta.Json) -> str:
+    """Why a workload that exists runs nothing: its own condition Suspended, as every job kind writes it; empty when it is not so."""
+    status = workload.get("status")
+    items = status.get("conditions") if isinstance(status, dict) else None
+    for item in items if isinstance(items, list) else ():
+        if isinstance(item, dict) and item.get("type") == "Suspended" and item.get("status") == "True":
+            kind, name = workload.get("kind"), (workload.get("metadata") or {}).get("name")
+            return f"{kind} {name} is suspended; it goes on when suspend is set to false in its spec"
+    return ""
+
+
 def read(subject: trial.Trial, workload: meta.Json) -> Reading:
     """Evaluate both conditions on the workload as it is now."""
     success, failure = conditions_of(subject.spec, str(workload.get("kind", "")))

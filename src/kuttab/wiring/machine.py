@@ -17,7 +17,7 @@ from kuttab.node import identity
 from kuttab.ports import observations as observation_port
 from kuttab.runtime import manager
 from kuttab.store import lock, objects
-from kuttab.wiring import catalogue, control, functions, nodes, plane, routing
+from kuttab.wiring import catalogue, control, doors, functions, nodes, plane, quotas, routing, warming
 from kuttab.wiring import settings as settings_
 
 logger = log.get(__name__)
@@ -35,6 +35,7 @@ class Machine:
     plane: plane.ControlPlane
     manager: manager.Manager
     functions: functions.Functions
+    door: doors.Door
 
 
 @contextlib.asynccontextmanager
@@ -52,10 +53,11 @@ async def running(settings: settings_.Settings) -> AsyncIterator[Machine]:
         system = embedded.EmbeddedClient(store, None, limits.SYSTEM_USER)
         user = _client(settings, store, USER)
         time = clock.SystemClock()
-        async with nodes.observations(settings) as rows:
-            router = routing.Router(settings, rows)
-            parts = plane.Parts(system, rows, router, plane.NoQuota(), time)
+        async with nodes.observations(settings) as rows, quotas.opened(settings, system, time) as quota:
+            router = routing.Router(settings, rows, priors=warming.from_objects(system))
+            parts = plane.Parts(system, rows, router, quota.quota, time)
             planes = plane.ControlPlane(parts)
+            quota.attach(planes)
             node = nodes.Node(settings, system, rows, planes, time)
             called = functions.Functions(settings, system, rows, planes, time, node.kubelet)
             router.attach(node.services, node.door.address)
@@ -63,13 +65,13 @@ async def running(settings: settings_.Settings) -> AsyncIterator[Machine]:
             machine = manager.Manager(
                 list(planes.informers.values()),
                 [*planes.controllers, *node.controllers, *called.controllers],
-                [planes.events.run, *node.runnables],
+                [planes.events.run, *node.runnables, *quota.runnables],
             )
             await node.recover()
             server = control.ControlServer(user, control.address(settings.data))
             try:
                 async with server.serving(), _at_work(machine):
-                    yield Machine(settings, user, rows, planes, machine, called)
+                    yield Machine(settings, user, rows, planes, machine, called, node.door)
             finally:
                 try:
                     await called.close()

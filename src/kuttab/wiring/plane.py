@@ -12,6 +12,7 @@ from kuttab.controllers import experiment as experiment_controller
 from kuttab.controllers import ledgers as ledgers_
 from kuttab.controllers import suggestion as suggestion_controller
 from kuttab.controllers import trial as trial_controller
+from kuttab.controllers import turns
 from kuttab.ports import objects as object_port
 from kuttab.ports import observations as observation_port
 from kuttab.ports import quota as quota_port
@@ -96,13 +97,21 @@ class ControlPlane:
     def _trials(
         self, parts: Parts, gated: gate.GatedObjects
     ) -> tuple[trial_controller.TrialController, controller.Controller]:
+        quota = parts.quota
+        if not isinstance(quota, NoQuota):
+            quota = turns.Turns(quota, self.experiments, self.ledgers, self.workloads)
         world = trial_controller.World(
             objects=gated, trials=self.trials, workloads=self.workloads, observations=parts.observations,
-            quota=parts.quota, events=self.events, clock=parts.clock, patience=parts.patience, dress=parts.dress,
+            quota=quota, events=self.events, clock=parts.clock, patience=parts.patience, dress=parts.dress,
         )  # fmt: skip
         logic = trial_controller.TrialController(world)
         worker = controller.Controller("trial", logic.reconcile, gate=self.gate, on_error=self._complain(self.trials))
+        logic.enqueue = worker.enqueue
         return logic, worker
+
+    def ask_quota(self, namespace: str, name: str) -> None:
+        """The quota has news for a trial that waits."""
+        self._trials_logic.ask_again((namespace, name))
 
     def _complain(self, cache: informer.Informer) -> controller.OnError:
         def complain(namespace: str, name: str, problem: Exception, failures: int) -> None:

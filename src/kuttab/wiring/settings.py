@@ -24,7 +24,8 @@ class Settings:
     ``data``: folder of databases, logs and result files. ``images``: image name (or pattern) to what stands for it here, see
     ``docs/guides/images.md``. ``database``: URL of the observation log; empty means SQLite in the data folder. ``algorithms`` and
     ``early_stoppings``: name to the :class:`kuttab.node.services.Program` that serves it over the gRPC contract.
-    ``only_images``: names that are configured with an image alone, for which nothing stands here.
+    ``only_images``: names that are configured with an image alone, for which nothing stands here. ``quota``: what is asked before a
+    trial's workload, as text or a map; see :mod:`kuttab.wiring.quotas`.
     """
 
     data: Path
@@ -33,6 +34,7 @@ class Settings:
     algorithms: Mapping[str, Any] = field(default_factory=dict)
     early_stoppings: Mapping[str, Any] = field(default_factory=dict)
     only_images: Mapping[str, str] = field(default_factory=dict)
+    quota: str | Mapping[str, Any] = ""
 
     @property
     def objects_db(self) -> Path:
