@@ -100,6 +100,8 @@ class RuntimeConfig(meta.Model):
     suggestions: list[ServiceConfig] | None = None
     early_stoppings: list[ServiceConfig] | None = None
     metrics_collectors: list[CollectorConfig] | None = None
+    quota: meta.Json | None = None
+    """What is asked before a trial's workload: url, or cpus, gpus, memory (extension)."""
 
 
 class KatibConfig(meta.Kinded):

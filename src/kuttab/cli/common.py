@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -40,6 +41,15 @@ Config = Annotated[
         help="KatibConfig, or ConfigMap katib-config, that names programs for algorithms (default: config.yaml in the data folder).",
     ),
 ]
+Quota = Annotated[
+    str,
+    typer.Option(
+        "--quota",
+        metavar="QUOTA",
+        help="Asked before each trial's workload: none, slots, slots:cpus=4,gpus=1,memory=16Gi, or a service's URL.",
+        show_default=False,
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document for programs.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print only the result.")]
 Output = Annotated[str, typer.Option("--output", "-o", help="table, wide, json, yaml, csv or name.")]
@@ -65,12 +75,17 @@ def configured(
     images: Path | None = None,
     config: Path | None = None,
     *,
+    quota: str = "",
     remember: bool = False,
 ) -> settings_.Settings:
-    """The same with the configuration file; ``remember`` makes it the data folder's own, for later commands over it."""
+    """The same with the quota and the configuration file; ``remember`` makes that the data folder's own, for later commands over it."""
     from kuttab.wiring import settings as settings_
 
-    plain = settings(data, image, images)
+    plain = dataclasses.replace(settings(data, image, images), quota=quota)
+    if quota:
+        from kuttab.wiring import quotas
+
+        quotas.read(quota)
     found = settings_.configured(plain, config)
     if remember and config is not None:
         settings_.remember(plain, config)

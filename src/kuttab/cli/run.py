@@ -30,6 +30,7 @@ def run(
     image: common.Image = None,
     images: common.Images = None,
     config: common.Config = None,
+    quota: common.Quota = "",
     name: Annotated[str | None, typer.Option(help="Run under another name.")] = None,
     json: common.Json = False,
     quiet: common.Quiet = False,
@@ -49,7 +50,7 @@ def run(
         overrides.append(f"metadata.name={name}")
     return running.run_file(
         file,
-        common.configured(data, image, images, config, remember=True),
+        common.configured(data, image, images, config, quota=quota, remember=True),
         overrides,
         look=running.Look(json=json, quiet=quiet),
     )
@@ -62,6 +63,7 @@ def resume(
     image: common.Image = None,
     images: common.Images = None,
     config: common.Config = None,
+    quota: common.Quota = "",
     json: common.Json = False,
     quiet: common.Quiet = False,
 ) -> int:
@@ -71,6 +73,6 @@ def resume(
     return running.resume(
         name,
         namespace,
-        common.configured(data, image, images, config, remember=True),
+        common.configured(data, image, images, config, quota=quota, remember=True),
         look=running.Look(json=json, quiet=quiet),
     )

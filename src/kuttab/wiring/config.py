@@ -17,6 +17,7 @@ from kuttab.api import config, keys, kinds, meta
 from kuttab.base import errors
 from kuttab.node import images as node_images
 from kuttab.node import services
+from kuttab.wiring import quotas
 
 KIND = kinds.Kind(
     "config.kubeflow.org", "v1beta1", "KatibConfig", "katibconfigs", namespaced=False, cls=config.KatibConfig
@@ -41,6 +42,8 @@ class Config:
     algorithms: Mapping[str, services.Program] = field(default_factory=dict)
     early_stoppings: Mapping[str, services.Program] = field(default_factory=dict)
     images: Mapping[str, str] = field(default_factory=dict)
+    quota: Mapping[str, Any] = field(default_factory=dict)
+    """The section as written; :mod:`kuttab.wiring.quotas` reads it."""
 
 
 def read(file: Path, images: Mapping[str, Any]) -> Config:
@@ -135,7 +138,17 @@ def _programs(
             problems.append(
                 errors.Problem(f"runtime.metricsCollectors[{index}].kind", "must be given", "FieldValueRequired")
             )
-    return Config(parts[0], parts[1], without)
+    return Config(parts[0], parts[1], without, _quota(runtime.quota or {}, problems))
+
+
+def _quota(section: meta.Json, problems: list[errors.Problem]) -> meta.Json:
+    try:
+        quotas.read(section)
+    except errors.InvalidError as problem:
+        problems += [errors.Problem(f"runtime.{item.path}", item.message, item.reason) for item in problem.problems]
+    except errors.BadInputError as problem:
+        problems.append(errors.Problem("runtime.quota.url", problem.message.removeprefix("quota: ")))
+    return section
 
 
 def _wrong(entry: config.ServiceConfig, path: str) -> list[errors.Problem]:

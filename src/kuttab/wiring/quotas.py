@@ -87,7 +87,8 @@ def _section(section: Mapping[Any, Any]) -> Setting:
         raise errors.InvalidError(problems, "quota")
     if isinstance(url, str):
         return read(url)
-    return Setting(local=bool(amounts or section.get("slots")), **amounts)
+    local = bool(amounts or section.get("slots"))
+    return Setting(local=local, cpus=amounts.get("cpus"), memory=amounts.get("memory"), gpus=amounts.get("gpus"))
 
 
 @dataclass(frozen=True, slots=True)

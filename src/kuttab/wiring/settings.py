@@ -78,8 +78,9 @@ def configured(settings: Settings, file: Path | None = None) -> Settings:
         return settings
     found = config.read(source, settings.images)
     return replace(
-        settings, algorithms=found.algorithms, early_stoppings=found.early_stoppings, only_images=found.images
-    )
+        settings, algorithms=found.algorithms, early_stoppings=found.early_stoppings, only_images=found.images,
+        quota=settings.quota or found.quota,
+    )  # fmt: skip
 
 
 def remember(settings: Settings, file: Path) -> None:
