@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import threading
 import uuid
 from collections.abc import Callable
 
@@ -14,7 +16,31 @@ NewUid = Callable[[], str]
 
 def random_uid() -> str:
     """A fresh uid from the system's randomness."""
-    return str(uuid.uuid4())
+    return str(uuid.UUID(bytes=_random.take(16), version=4))
+
+
+class _Random:
+    """Bytes of the system's randomness, fetched in blocks: a call into the system for each uid costs more than all the rest."""
+
+    def __init__(self) -> None:
+        self._block = b""
+
+    def take(self, count: int) -> bytes:
+        """So many bytes, never given out before."""
+        with _lock:
+            if len(self._block) < count:
+                self._block = os.urandom(4096)
+            taken, self._block = self._block[:count], self._block[count:]
+        return taken
+
+    def forget(self) -> None:
+        """Start anew, in a forked child, which must not give out what its parent does."""
+        self._block = b""
+
+
+_lock = threading.Lock()
+_random = _Random()
+os.register_at_fork(after_in_child=_random.forget)
 
 
 def digest_name(*parts: object, length: int = 8) -> str:

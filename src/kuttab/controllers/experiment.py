@@ -52,6 +52,7 @@ class ExperimentController:
     def __init__(self, world: World) -> None:
         self._world = world
         self._written: dict[str, float] = {}
+        self._counted: dict[str, int] = {}
 
     async def reconcile(self, namespace: str, name: str) -> float | None:
         """One pass; see :mod:`kuttab.runtime.controller` for its outcomes."""
@@ -283,6 +284,7 @@ class ExperimentController:
         """Let a deleted experiment go; its children go by their owner references."""
         self._world.ledgers.forget(subject.uid)
         self._written.pop(subject.uid, None)
+        self._counted.pop(subject.uid, None)
         left = [item for item in subject.metadata.finalizers or () if item != keys.FINALIZER_EXPERIMENT]
         if len(left) != len(subject.metadata.finalizers or ()):
             metadata = meta.evolve(subject.metadata, finalizers=left)
@@ -292,16 +294,18 @@ class ExperimentController:
         self, subject: experiment.Experiment, status: experiment.ExperimentStatus, account: ledger.Ledger
     ) -> float | None:
         """The one status write of a pass, with its events after it; counting alone waits a moment for more to count."""
-        status = experiment_state.counted(status, account, budget.consumed(subject, account))
-        if status == subject.status:
-            return None
         now = self._world.clock.monotonic()
-        if status.conditions == subject.status.conditions:
-            wait = self._written.get(subject.uid, 0.0) + COALESCE - now
-            if wait > 0:
-                return wait
+        wait = self._written.get(subject.uid, 0.0) + COALESCE - now
+        if wait > 0 and status.conditions == subject.status.conditions:
+            return wait if self._counted.get(subject.uid) != account.revision else None
+        status = experiment_state.counted(status, account, budget.consumed(subject, account))
+        revision = account.revision
+        if status == subject.status:
+            self._counted[subject.uid] = revision
+            return None
         stored = await self._world.objects.update_status(meta.evolve(subject, status=status))
         self._written[subject.uid] = now
+        self._counted[subject.uid] = revision
         self._tell(subject, stored)
         return None
 

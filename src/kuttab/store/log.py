@@ -249,6 +249,10 @@ class Reader:
             for row in self._fetch("SELECT kind, namespace, name FROM log WHERE pending > 0 AND next = 0 ORDER BY id")
         ]
 
+    def keys(self) -> Iterator[Key]:
+        """The key of every object that is there."""
+        return (Key(*row) for row in self._fetch("SELECT kind, namespace, name FROM log WHERE next = 0"))
+
     def kinds(self) -> list[str]:
         """Every kind of the log; a loose index scan, a handful of steps."""
         out: list[str] = []

@@ -15,7 +15,7 @@ from typing import Final
 from kuttab.api import kinds, meta
 from kuttab.base import errors
 from kuttab.ports import objects as ports
-from kuttab.store import broadcast, lifecycle, log, overlay, sqlite
+from kuttab.store import broadcast, lifecycle, log, names, overlay, sqlite
 
 CHUNK: Final = 500
 
@@ -31,10 +31,13 @@ class State:
         self._gaps = start.gaps
         self._cache = cache
         self._path = path
+        self._names: names.Names | None = None
 
     def add(self, entry: log.Entry) -> None:
         """Show an entry to readers from now on."""
         self.revision = entry.revision
+        if entry.op is log.Op.ADDED and self._names is not None:
+            self._names.add(entry.key)
         self.overlay.add(entry)
         if entry.op is log.Op.DELETED:
             self._cache.drop(entry.key)
@@ -49,7 +52,7 @@ class State:
         found = self._cache.get(key)
         if found is not None:
             return found
-        row = self.reader.current(key)
+        row = self._row(key)
         if row is None:
             return None
         obj = self._decode(kind, row)
@@ -61,11 +64,20 @@ class State:
         entry = self.overlay.latest(key)
         if entry is not None:
             return None if entry.op is log.Op.DELETED else (kinds.of(entry.object), entry.object)
-        row = self.reader.current(key)
+        found = self._cache.peek(key)
+        if found is not None:
+            return kinds.of(found), found
+        row = self._row(key)
         if row is None:
             return None
         kind = kind_of(row)
         return kind, self._decode(kind, row)
+
+    def _row(self, key: log.Key) -> log.Row | None:
+        """The committed state of a key; most questions about a name are asked before it is given, and cost no read."""
+        if self._names is None:
+            self._names = names.Names(self.reader.keys())
+        return self.reader.current(key) if self._names.may_have(key) else None
 
     def check_revision(self, revision: int) -> None:
         """ExpiredError unless everything after that revision is still known."""
