@@ -51,15 +51,21 @@ class Door:
         """Where the door is; opens it when it is closed."""
         async with self._lock:
             if self._server is None:
-                from kuttab.rpc import dbmanager, servers, serving
+                from kuttab.rpc import servers, serving
 
                 stopping = servers.EarlyStoppingService(self._stop_trial, self._curve)
-                log_ = dbmanager.DbManager(self._observations, self._resolve, admit=self._admit)
-                health = servers.db_manager_health(self._observations)
-                server = serving.Server([log_.handler(), stopping.handler()], health=health, host=HOST)
+                handler, health = self.db_manager()
+                server = serving.Server([handler, stopping.handler()], health=health, host=HOST)
                 await server.start()
                 self._server = server
         return f"{HOST}:{self._server.port}"
+
+    def db_manager(self) -> tuple[Any, Any]:
+        """The handler and the health service of the DBManager, for a server of one's own beside the door."""
+        from kuttab.rpc import dbmanager, servers
+
+        service = dbmanager.DbManager(self._observations, self._resolve, admit=self._admit)
+        return service.handler(), servers.db_manager_health(self._observations)
 
     async def environment(self, subject: trial.Trial) -> dict[str, str]:
         """The variables by which a trial's programs find the door and name themselves."""

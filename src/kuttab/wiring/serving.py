@@ -18,7 +18,6 @@ from kuttab.api import experiment, kinds, meta
 from kuttab.base import clock, errors, log
 from kuttab.client import embedded
 from kuttab.ports import objects as port
-from kuttab.ports import observations as observation_port
 from kuttab.wiring import access, catalogue, machine
 from kuttab.wiring import settings as settings_
 
@@ -28,7 +27,6 @@ PORT = 6780
 DB_MANAGER_PORT = 6789
 GRACE = 5.0
 """Seconds that running gRPC calls get at the end."""
-_KNOWN_NAMES = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,47 +146,13 @@ class Writers:
         return {(namespace, name): {key: value for key, value in texts if isinstance(value, str)}}
 
 
-class Names:
-    """Finds a trial's key by its name, as Katib's db-manager is asked; what was found once is checked, not searched again."""
-
-    def __init__(self, objects: port.Objects) -> None:
-        self._objects = objects
-        self._known: dict[str, observation_port.TrialKey] = {}
-
-    async def resolve(self, name: str) -> observation_port.TrialKey:
-        """The key; NotFoundError, BadInputError when trials of several namespaces have the name."""
-        known = self._known.get(name)
-        if known is not None and await self._exists(known):
-            return known
-        page = await self._objects.list(kinds.TRIAL, fields=f"metadata.name={name}") if _is_name(name) else None
-        if page is None or not page.items:
-            raise errors.NotFoundError(f"there is no trial {name[:80]!r}")
-        if len(page.items) > 1:
-            places = ", ".join(item.namespace for item in page.items)
-            raise errors.BadInputError(f"trials of the name {name!r} are in several namespaces: {places}")
-        found = page.items[0]
-        if len(self._known) >= _KNOWN_NAMES:
-            self._known.clear()
-        key = observation_port.TrialKey(found.uid, found.name, found.namespace)
-        self._known[name] = key
-        return key
-
-    async def _exists(self, key: observation_port.TrialKey) -> bool:
-        try:
-            return (await self._objects.get(kinds.TRIAL, key.namespace, key.name)).uid == key.uid
-        except errors.NotFoundError:
-            return False
-
-
 @contextlib.asynccontextmanager
 async def _db_manager(running: machine.Machine, doors: Doors) -> AsyncIterator[str]:
     """Katib's db-manager over the observation log, with health; its address."""
-    from kuttab.rpc import dbmanager, servers
     from kuttab.rpc import serving as rpc_serving
 
-    service = dbmanager.DbManager(running.observations, Names(running.objects).resolve)
-    health = servers.db_manager_health(running.observations)
-    server = rpc_serving.Server([service.handler()], health=health, host=doors.host, port=doors.db_manager_port)
+    handler, health = running.door.db_manager()
+    server = rpc_serving.Server([handler], health=health, host=doors.host, port=doors.db_manager_port)
     try:
         number = await server.start()
     except errors.UnavailableError as error:
@@ -220,7 +184,3 @@ def _reachable(host: str) -> str:
 
 def _is_loopback(address: str) -> bool:
     return ipaddress.ip_address(address.partition("%")[0]).is_loopback
-
-
-def _is_name(text: str) -> bool:
-    return 0 < len(text) <= 253 and all(letter.isalnum() or letter in "-." for letter in text) and text.isascii()
