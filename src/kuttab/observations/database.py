@@ -163,8 +163,8 @@ def _engine(url: str) -> sa.Engine:
             paramstyle="qmark" if kind == "sqlite" else "format",
         )
     except ModuleNotFoundError as error:
-        package = {"psycopg": "psycopg[binary]"}.get(error.name or "", error.name)
-        raise errors.BadInputError(f"{kind} databases need a driver: pip install '{package}'") from error
+        extra = "mysql" if parsed.get_backend_name() == "mysql" else "postgresql"
+        raise errors.BadInputError(f"{kind} databases need a driver: pip install 'kuttab[{extra}]'") from error
 
 
 def _make_private(path: str | None) -> None:
