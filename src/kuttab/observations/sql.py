@@ -90,6 +90,19 @@ class SqlObservations:
 
         return await self._call(job)
 
+    def begin_complete(
+        self, trial: TrialKey, source: str, checked: Sequence[Row], committed: Callable[[], None]
+    ) -> asyncio.Future[None]:
+        """Fence, all rows and final marker of a source, without waiting: ``committed`` is called, in the log's thread, after the commit.
+
+        The rows must have been checked. What kept it from being written is the future's exception.
+        """
+
+        def job(view: log.Log) -> None:
+            view.write(trial, source, 0, checked, final=len(checked), fence=True)
+
+        return self._begin(job, committed)
+
     async def summarize(self, trial: TrialKey) -> Summary:
         """The aggregates of what counts, from running aggregates."""
         checks.check_key(trial)
@@ -135,6 +148,9 @@ class SqlObservations:
         return found[:limit] if limit > 0 else found
 
     async def _call(self, job: Callable[..., T]) -> T:
+        return await self._begin(job)
+
+    def _begin(self, job: Callable[..., T], committed: Callable[[], None] | None = None) -> asyncio.Future[T]:
         if self._thread is None:
             self._thread = threading.Thread(
                 target=_work, args=(self._url, self._jobs), name="observations", daemon=True
@@ -142,8 +158,8 @@ class SqlObservations:
             self._thread.start()
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
-        self._jobs.put(_Call(job, future, loop))
-        return await future
+        self._jobs.put(_Call(job, future, loop, committed))
+        return future
 
 
 def _pager(
@@ -169,10 +185,16 @@ def _pager(
 class _Call:
     """A job and who waits for it."""
 
-    __slots__ = ("future", "job", "loop")
+    __slots__ = ("committed", "future", "job", "loop")
 
-    def __init__(self, job: Callable[..., Any], future: asyncio.Future[Any], loop: asyncio.AbstractEventLoop) -> None:
-        self.job, self.future, self.loop = job, future, loop
+    def __init__(
+        self,
+        job: Callable[..., Any],
+        future: asyncio.Future[Any],
+        loop: asyncio.AbstractEventLoop,
+        committed: Callable[[], None] | None,
+    ) -> None:
+        self.job, self.future, self.loop, self.committed = job, future, loop, committed
 
 
 def _work(url: str, jobs: queue.SimpleQueue[_Call | None]) -> None:
@@ -199,6 +221,8 @@ def _work(url: str, jobs: queue.SimpleQueue[_Call | None]) -> None:
 def _answer(calls: list[_Call], results: list[Any]) -> None:
     by_loop: dict[asyncio.AbstractEventLoop, list[tuple[asyncio.Future[Any], Any]]] = {}
     for call, result in zip(calls, results, strict=True):
+        if call.committed is not None and not isinstance(result, Exception):
+            call.committed()
         by_loop.setdefault(call.loop, []).append((call.future, result))
     for loop, pairs in by_loop.items():
         if not loop.is_closed():

@@ -53,6 +53,8 @@ class Options:
     """Open a database whose write-ahead log is gone, at its last checkpoint."""
     connect: Callable[[Path | None], sqlite3.Connection] = sqlite.connect
     """How the writer opens its connection."""
+    before_commit: Callable[[], None] | None = None
+    """Called in the writer thread before each group is written: waits for what the group relies on, or raises UnavailableError."""
 
     def __post_init__(self) -> None:
         if not 1 <= self.backlog <= log.GAP:
@@ -427,7 +429,7 @@ class Store:
             with contextlib.suppress(RuntimeError):  # the loop is closed: nobody is left to tell
                 loop.call_soon_threadsafe(self._saved)
 
-        return writer.ThreadWriter(path, lambda: connect(path), self.revision, notify)
+        return writer.ThreadWriter(path, lambda: connect(path), self.revision, notify, self._options.before_commit)
 
     def _end(self, *, clean: bool) -> None:
         self._phase = "closed"

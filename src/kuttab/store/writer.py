@@ -138,10 +138,18 @@ def _identity(path: Path | None) -> tuple[int, int] | None:
 class ThreadWriter:
     """Writes in a thread of its own and calls ``notify`` (from that thread) after each group and each change of health."""
 
-    def __init__(self, path: Path, connect: Connect, durable: int, notify: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        path: Path,
+        connect: Connect,
+        durable: int,
+        notify: Callable[[], None],
+        before: Callable[[], None] | None = None,
+    ) -> None:
         self.durable = durable
         self.failure = ""
         self.fatal: errors.KuttabError | None = None
+        self._before = before
         self._saver = _Saver(path, connect, durable)
         self._notify = notify
         self._queue: queue.SimpleQueue[log.Entry | None] = queue.SimpleQueue()
@@ -200,6 +208,8 @@ class ThreadWriter:
         pause = _FIRST_PAUSE
         while True:
             try:
+                if self._before is not None:
+                    self._before()
                 self._saver.save(group)
             except errors.CorruptError as error:
                 self.fatal = error

@@ -14,6 +14,7 @@ from kuttab.api import experiment, kinds, meta
 from kuttab.base import clock, errors, log
 from kuttab.client import embedded
 from kuttab.node import identity
+from kuttab.observations import behind
 from kuttab.ports import observations as observation_port
 from kuttab.runtime import manager
 from kuttab.store import lock, objects
@@ -48,12 +49,13 @@ async def opened(settings: settings_.Settings) -> AsyncIterator[embedded.Embedde
 @contextlib.asynccontextmanager
 async def running(settings: settings_.Settings) -> AsyncIterator[Machine]:
     """The whole world at work. Leaving ends every process it started; what was not finished goes on at the next start."""
-    async with _store(settings) as store:
+    gate = behind.Gate()
+    async with _store(settings, gate) as store:
         # What controllers write is valid by construction; admission is for people and programs.
         system = embedded.EmbeddedClient(store, None, limits.SYSTEM_USER)
         user = _client(settings, store, USER)
         time = clock.SystemClock()
-        async with nodes.observations(settings) as rows, quotas.opened(settings, system, time) as quota:
+        async with nodes.observations(settings, gate) as rows, quotas.opened(settings, system, time) as quota:
             router = routing.Router(settings, rows, priors=warming.from_objects(system))
             parts = plane.Parts(system, rows, router, quota.quota, time)
             planes = plane.ControlPlane(parts)
@@ -135,11 +137,12 @@ async def drain(settings: settings_.Settings, subject: experiment.Experiment) ->
 
 
 @contextlib.asynccontextmanager
-async def _store(settings: settings_.Settings) -> AsyncIterator[objects.Store]:
+async def _store(settings: settings_.Settings, gate: behind.Gate | None = None) -> AsyncIterator[objects.Store]:
     settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
     time = clock.SystemClock()
+    options = objects.Options(before_commit=None if gate is None else gate.wait)
     with lock.Lock(settings.data, time):
-        async with objects.Store(settings.objects_db, clock=time) as store:
+        async with objects.Store(settings.objects_db, clock=time, options=options) as store:
             yield store
 
 

@@ -12,6 +12,7 @@ from kuttab.api import meta
 from kuttab.base import clock
 from kuttab.node import images, meters, pods, recovery, services
 from kuttab.node import settings as node_settings
+from kuttab.observations import behind
 from kuttab.ports import objects as object_port
 from kuttab.ports import observations as observation_port
 from kuttab.runtime import controller, manager
@@ -23,12 +24,15 @@ SWEEP_SECONDS = 1.0
 
 
 @contextlib.asynccontextmanager
-async def observations(settings: settings_.Settings) -> AsyncIterator[observation_port.Observations]:
-    """The observation log of the settings, open."""
+async def observations(
+    settings: settings_.Settings, gate: behind.Gate | None = None
+) -> AsyncIterator[observation_port.Observations]:
+    """The observation log of the settings, open; with a gate it may be a step behind, see :mod:`kuttab.observations.behind`."""
     from kuttab.observations import sql
 
     url = settings.database or sql.file_url(settings.data / "observations.db")
-    log = sql.SqlObservations(url)
+    plain = sql.SqlObservations(url)
+    log = plain if gate is None else behind.Behind(plain, gate)
     await log.open()
     try:
         yield log
