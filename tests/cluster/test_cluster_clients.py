@@ -18,6 +18,7 @@ class TestRealServer(clients.ClientContract):
     """Kubernetes itself."""
 
     strict = False
+    foreign = False
 
     @pytest.fixture
     async def client(self, cluster: clusters.Cluster) -> AsyncIterator[ports.Objects]:

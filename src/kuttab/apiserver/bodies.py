@@ -7,6 +7,7 @@ two ways. YAML is read by :mod:`kuttab.admission.yaml`, in a thread, one at a ti
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import zlib
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from starlette.requests import ClientDisconnect, Request
 
 from kuttab.admission import yaml
 from kuttab.api import meta
-from kuttab.apiserver import statuses
+from kuttab.apiserver import protobuf, statuses
 from kuttab.base import errors
 
 JSON = "application/json"
@@ -27,6 +28,9 @@ MAX_BYTES = 3 * 1024 * 1024
 MAX_YAML_BYTES = 1024 * 1024
 READ_SECONDS = 30.0
 """Time for a body to arrive."""
+UNWANTED_BYTES = 16 * 1024 * 1024
+UNWANTED_SECONDS = 2.0
+"""How much of a body that is too large is read after all, so that its sender can read why it is refused."""
 MAX_DEPTH = 200
 _AT_ONCE = 64 * 1024
 """JSON up to this size is parsed without a thread."""
@@ -53,7 +57,7 @@ class Bodies:
         BadInputError for what cannot be read, HttpError for its size, time or type.
         """
         kind = media_type(request)
-        if kind not in ("", JSON, YAML):
+        if kind not in ("", JSON, YAML, protobuf.MEDIA):
             raise statuses.bad_media(
                 f"the body of the media type {kind[:80]!r} is not read here; send {JSON} or {YAML}"
             )
@@ -62,6 +66,8 @@ class Bodies:
             if needed:
                 raise errors.BadInputError("the request has no body; send the object")
             return None
+        if kind == protobuf.MEDIA:
+            return protobuf.document(raw)
         value = await (self.yaml(raw) if kind == YAML else self.json(raw))
         if not isinstance(value, dict):
             raise errors.BadInputError("the body must be one object, not a list or a plain value")
@@ -85,6 +91,8 @@ class Bodies:
             raise statuses.bad_media(f"the content encoding {encoding[:40]!r} is not read here; send gzip or none")
         length = request.headers.get("content-length", "")
         if length.isdecimal() and (len(length) > 10 or int(length) > self._limits.bytes):
+            if "expect" not in request.headers:
+                await self._read_on(request)
             raise self._too_large()
         try:
             async with asyncio.timeout(self._limits.seconds):
@@ -101,8 +109,19 @@ class Bodies:
         async for chunk in request.stream():
             found += chunk
             if len(found) > self._limits.bytes:
+                await self._read_on(request)
                 raise self._too_large()
         return bytes(found)
+
+    async def _read_on(self, request: Request) -> None:
+        """Read for a moment what is not wanted: closing a connection with unread bytes would destroy the answer on its way."""
+        left = UNWANTED_BYTES
+        with contextlib.suppress(TimeoutError, ClientDisconnect):
+            async with asyncio.timeout(UNWANTED_SECONDS):
+                async for chunk in request.stream():
+                    left -= len(chunk)
+                    if left < 0:
+                        return
 
     def _unpacked(self, raw: bytes) -> bytes:
         machine = zlib.decompressobj(wbits=31)

@@ -2,7 +2,8 @@
 
 Subclass :class:`ClientContract` in a pytest module (with pytest-asyncio in auto mode) and give it ``client``, an asynchronous fixture that
 yields an open client. Every test works in a namespace of its own, so a shared server is fine. ``strict = False`` leaves out what only our
-own store promises; ``collects = False`` what needs a garbage collector. The promises are Kubernetes' own as of 1.20.
+own store promises; ``collects = False`` what needs a garbage collector; ``foreign = False`` kinds that a server does not know. The
+promises are Kubernetes' own as of 1.20.
 """
 
 from __future__ import annotations

@@ -24,6 +24,9 @@ class ClientSuite:
     strict = True
     """False for a server that is not ours: promises that only our store makes are skipped."""
 
+    foreign = True
+    """False for a server that serves only kinds that it knows."""
+
     @pytest.fixture
     async def client(self) -> ports.Objects:
         """The implementation under test; whoever uses the suite provides it, as an async generator if it must be closed."""

@@ -254,7 +254,7 @@ class DeletionContract(ClientSuite):
         with pytest.raises(errors.ForbiddenError):
             await client.create(builders.config_map("three", namespace))
         await client.update(finalized(await client.get(kinds.EXPERIMENT, namespace, "one")))
-        await until_gone(client, made, await client.get(kinds.NAMESPACE, "", namespace))
+        await until_gone(client, made, answer)
 
     async def test_the_default_namespace_stays(self, client: ports.Objects) -> None:
         """The namespace ``default`` cannot be deleted."""

@@ -284,7 +284,8 @@ class WriteContract(ClientSuite):
 
     async def test_foreign_kinds_are_kept_whole(self, client: ports.Objects, namespace: str) -> None:
         """A kind that nobody registered is stored with every field, nested as it is."""
-        self.only_ours()
+        if not self.foreign:
+            pytest.skip("this server serves only kinds that it knows")
         document = {
             "apiVersion": "example.com/v1",
             "kind": "Gadget",
