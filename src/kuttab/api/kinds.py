@@ -23,6 +23,8 @@ class Kind:
     """Whether status is a subresource of its own."""
     short_names: tuple[str, ...] = field(default=(), compare=False)
     categories: tuple[str, ...] = field(default=(), compare=False)
+    childless: bool = field(default=False, compare=False)
+    """Whether objects of this kind never own others, so that nothing follows from their deletion."""
 
     @property
     def api_version(self) -> str:
@@ -67,7 +69,7 @@ PYTORCH_JOB = Kind("kubeflow.org", "v1", "PyTorchJob", "pytorchjobs")
 XGBOOST_JOB = Kind("kubeflow.org", "v1", "XGBoostJob", "xgboostjobs")
 MPI_JOB = Kind("kubeflow.org", "v1", "MPIJob", "mpijobs")
 TRAIN_JOB = Kind("trainer.kubeflow.org", "v1alpha1", "TrainJob", "trainjobs")
-FUNCTION_JOB = Kind("kuttab.org", "v1", "FunctionJob", "functionjobs")
+FUNCTION_JOB = Kind("kuttab.org", "v1", "FunctionJob", "functionjobs", childless=True)
 """Ours: a Python function called in a warm worker process of this machine."""
 
 ALL: tuple[Kind, ...] = (

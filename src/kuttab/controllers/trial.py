@@ -28,6 +28,9 @@ METRICS_POLL = 1.0
 FOREIGN_POLL = 5.0
 """Seconds between looks at a workload of a kind that is not watched."""
 
+HOLD = 0.05
+"""Seconds that a trial which has just been started may take before it is written down as running."""
+
 LAST_SEEN = 1000
 
 Dress = Callable[[trial.Trial, meta.Json], meta.Json]
@@ -64,6 +67,7 @@ class TrialController:
         self._world = world
         self._waiting: dict[str, float] = {}
         self._ask_quota_at: dict[str, float] = {}
+        self._held: dict[str, trial.TrialStatus] = {}
         self._asking: dict[str, tuple[str, str]] = {}
         self.enqueue: Callable[[str, str], None] | None = None
         """Asks for a pass over a trial; set by whoever runs the passes."""
@@ -117,7 +121,8 @@ class TrialController:
 
     async def _step(self, subject: trial.Trial) -> float | None:
         job = await self._workload(subject)
-        status = trial_status.created(subject.status, self._now())
+        held = self._held.pop(subject.uid, None)
+        status = trial_status.created(subject.status if held is None else held, self._now())
         if subject.spec.stop:
             return await self._stop(subject, status, job)
         if job is None and conditions.is_true(status.conditions, keys.RUNNING):
@@ -131,6 +136,10 @@ class TrialController:
                 return again
         self._ask_quota_at.pop(subject.uid, None)
         status = trial_status.running(status, self._now())
+        if held is None and not subject.status.conditions and not job.section("status") and self._watched(job):
+            # A workload that ends in a moment needs one write, not two; its end comes as an event.
+            self._held[subject.uid] = status
+            return HOLD
         return await self._judge(subject, status, job)
 
     async def _judge(self, subject: trial.Trial, status: trial.TrialStatus, job: meta.Object) -> float | None:
@@ -229,10 +238,10 @@ class TrialController:
             await self._delete(job)
 
     async def _delete(self, job: meta.Object) -> None:
+        kind = kinds.of(job)
+        how = port.Propagation.BACKGROUND if kind.childless else port.Propagation.FOREGROUND
         try:
-            await self._world.objects.delete(
-                kinds.of(job), job.namespace, job.name, uid=job.uid, propagation=port.Propagation.FOREGROUND
-            )
+            await self._world.objects.delete(kind, job.namespace, job.name, uid=job.uid, propagation=how)
         except errors.NotFoundError:
             logger.debug("workload_gone", name=job.name)
 
@@ -277,7 +286,7 @@ class TrialController:
 
     async def _let_go(self, uid: str) -> None:
         """The trial holds and awaits nothing any more; what it held may be what others wait for."""
-        for memory in (self._waiting, self._ask_quota_at, self._asking, self._gone):
+        for memory in (self._waiting, self._ask_quota_at, self._asking, self._gone, self._held):
             memory.pop(uid, None)
         await self._world.quota.release(uid)
         self.ask_again()

@@ -90,7 +90,8 @@ class Collector:
         """Look at an applied write and remember what follows from it."""
         owners = entry.object.metadata.owner_references
         if entry.op is log.Op.DELETED:
-            self._add(_Work("children", entry.key, entry.object.uid))
+            if not kinds.of(entry.object).childless:
+                self._add(_Work("children", entry.key, entry.object.uid))
             self._held.pop(entry.object.uid, None)
             if entry.key.kind == _NAMESPACE:
                 self._closing.discard(entry.key.name)
