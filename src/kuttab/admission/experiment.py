@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 
-from kuttab.admission import algorithm, budget, collector, metadata, objective, parameters, trial_template
+from kuttab.admission import algorithm, budget, collector, metadata, objective, parameters, trial_template, warm_start
 from kuttab.admission.limits import Catalogue, Namespace
 from kuttab.admission.report import Report
 from kuttab.api import experiment, keys, meta
@@ -47,6 +47,7 @@ def check_spec(
     sound = len(report.problems) == before
     trial_template.check(subject, tree, report, catalogue, user)
     budget.warn(spec, report)
+    warm_start.check(subject, subject.namespace or trial_template.DEFAULT_NAMESPACE, report, catalogue)
     if sound:
         report.extend(catalogue.check_algorithm(subject))
         check_size(spec, report)

@@ -14,6 +14,8 @@ The contract for authors
   once or one after the other draws the same. Say ``batch_invariant = True`` when that makes the whole answer the same.
 * ``history`` holds every trial, pending ones too; do not change it. Within a batch, treat the points you have just proposed
   as pending. Never propose a seen point while unseen ones are left: :mod:`kuttab.algorithms.distinct` does the bookkeeping.
+* Numbers below 0 in the history are results from before the search (a warm start, ``history.before`` of them). They count
+  towards an initial design. An algorithm whose plan they would upset says ``warm_start = False``.
 * A failed trial is knowledge (``history.infeasible``), and NaN never reaches ``history.finished``.
 * An algorithm for several objectives sets ``objectives`` and takes its settings class from
   :class:`kuttab.algorithms.settings.ObjectivesSettings`; ``problem.directions`` then has one entry per objective.
@@ -93,6 +95,9 @@ class Algorithm:
 
     text_names: ClassVar[tuple[str, ...]] = ()
     """Names of the assignments it makes that are no parameters of the space (architecture search)."""
+
+    warm_start: ClassVar[bool] = True
+    """Whether results from before the search are of use to it."""
 
     repeats: ClassVar[bool] = False
     """Whether proposing a seen point is part of the method (rungs, populations, architecture search)."""

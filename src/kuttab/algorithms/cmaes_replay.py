@@ -222,4 +222,4 @@ class Replay:
         return self._strategy.draw(self._draw_seed(number, attempt))[0]
 
     def _draw_seed(self, number: int, attempt: int) -> int:
-        return int(np.random.SeedSequence((self._plan.seed, 23, number, attempt)).generate_state(1)[0])
+        return int(np.random.SeedSequence((self._plan.seed, 23, number % 2**63, attempt)).generate_state(1)[0])

@@ -56,6 +56,7 @@ class Darts(algorithm.Algorithm):
 
     name = "darts"
     summary = "Differentiable architecture search inside one trial."
+    warm_start = False
     Settings: ClassVar[type[settings_.Settings]] = Settings
     batch_invariant = True
     repeats = True

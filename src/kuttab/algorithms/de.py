@@ -60,7 +60,7 @@ class De(algorithm.Algorithm):
         def pick(batch: list[Floats], number: int, ledger: distinct.Ledger) -> Floats | None:
             del batch
             generator = self.random(number)
-            if number < self._population or len(values) < 4:
+            if number + history.before < self._population or len(values) < 4:
                 rows = self._design.points(number, 1)
                 return ledger.first_fresh(self.space.decode(rows), generator)
             mutants = np.array([self._mutant(members, values, number, generator) for _ in range(_ATTEMPTS)])

@@ -96,6 +96,7 @@ class Enas(algorithm.Algorithm):
 
     name = "enas"
     summary = "Architecture search with a learnt controller."
+    warm_start = False
     Settings: ClassVar[type[settings_.Settings]] = Settings
     batch_invariant = True
     repeats = True  # as points of the (empty) space, they are all alike

@@ -112,6 +112,24 @@ class Session:
             raise errors.InvalidError([errors.Problem("spec.parameters", message, "FieldValueForbidden")])
         self._subject, self._algorithm, self._free = subject, fresh._algorithm, fresh._free
 
+    def remember(self, records: Sequence[records_.TrialRecord]) -> list[Finding]:
+        """Take in results from before the search, in a fixed order: they get the numbers below 0 and fill no slot.
+
+        A record that is no point of the space, or says nothing about one, is left out; the findings tell.
+        """
+        findings = []
+        for number, record in enumerate(records, start=-len(records)):
+            point, finding, text = self._read(dict(zip(record.names, record.values, strict=False)))
+            if point is None:
+                assert finding is not None
+                findings.append(Finding(record.name, finding[0], finding[1]))
+                continue
+            values = self._values(record)
+            self.history.put(
+                histories.Trial(number, point, record.state, values, record.reason, text=text, name=record.name)
+            )
+        return findings
+
     def update(self, records: Iterable[records_.TrialRecord], *, complete: bool = False) -> list[Finding]:
         """Take in new and changed records, in any order; with ``complete``, forget trials that are not among them."""
         findings: list[Finding] = []
@@ -258,6 +276,9 @@ def _prepare(
     if problems or values is None:
         return kind, None, problems
     seed = values.random_state
+    if spec.warm_start is not None and not kind.warm_start:
+        message = f"{kind.name} follows a plan of its own and cannot use earlier results; leave warmStart out"
+        return kind, None, [errors.Problem("spec.warmStart", message, "FieldValueForbidden")]
     prepared = algorithm.Problem(
         space=space,
         directions=tuple(directions),

@@ -35,7 +35,7 @@ def answer(
 
 
 class Method:
-    """Proposes codes one by one; ``initial`` numbers come from the design.
+    """Proposes codes one by one; ``initial`` numbers come from the design, fewer after a warm start.
 
     Keeps only caches: hyper-parameters and the feasibility model of the latest data.
     """
@@ -65,7 +65,7 @@ class Method:
         finished trial, in order).
         """
         finished = history.finished
-        if number < self._initial or len(finished) < _ENOUGH:
+        if number + history.before < self._initial or len(finished) < _ENOUGH:
             return self._first(history, number, ledger, generator)
         rows = self._view.rows(history.codes)
         running = [rows[history.pending], self._view.rows(np.array(batch))] if batch else [rows[history.pending]]

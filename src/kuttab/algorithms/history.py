@@ -3,6 +3,8 @@
 Trials are keyed by number (the slot they fill, which is also the order in which they were given out) and every array runs
 in that order, whatever the order in which the trials arrived: the same trials make the same history in any process.
 
+Numbers below 0 are trials from before the search (a warm start): history like all others, but they fill no slot.
+
 Objectives are turned so that less is better. A trial counts as
 
 * *finished* when it succeeded or was stopped early and every objective is finite;
@@ -120,8 +122,6 @@ class History:
         """
         if trial.values and len(trial.values) != len(self.directions):
             raise ValueError(f"{len(trial.values)} objective values for {len(self.directions)} objectives")
-        if trial.number < 0:
-            raise ValueError(f"trial numbers count from 0, got {trial.number}")
         codes = self.space.codes(trial.parameters)
         row, found = self._find(trial.number)
         if found:
@@ -169,6 +169,11 @@ class History:
     def next_number(self) -> int:
         """One more than the greatest number."""
         return int(self._numbers[self._size - 1]) + 1 if self._size else 0
+
+    @property
+    def before(self) -> int:
+        """How many trials are from before the search: those with numbers below 0."""
+        return int(np.searchsorted(self.numbers, 0))
 
     @property
     def codes(self) -> Floats:

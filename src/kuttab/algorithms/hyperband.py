@@ -149,6 +149,7 @@ class Hyperband(algorithm.Algorithm):
 
     name = "hyperband"
     summary = "Brackets of successive halving."
+    warm_start = False
     Settings: ClassVar[type[settings_.Settings]] = Settings
     batch_invariant = True
     repeats = True

@@ -108,7 +108,7 @@ class Nsga2(algorithm.Algorithm):
         def pick(batch: list[Floats], number: int, ledger: distinct.Ledger) -> Floats | None:
             del batch
             generator = self.random(number)
-            if number < self._own.population_size or parents is None:
+            if number + history.before < self._own.population_size or parents is None:
                 return ledger.first_fresh(self.space.decode(self._design.points(number, 1)), generator)
             children = np.array([self._child(*parents, generator) for _ in range(_ATTEMPTS)])
             return ledger.first_fresh(self._view.codes(children), generator)

@@ -100,6 +100,7 @@ class Pbt(algorithm.Algorithm):
 
     name = "pbt"
     summary = "Population based training: good trials hand on their checkpoint."
+    warm_start = False
     Settings: ClassVar[type[settings_.Settings]] = Settings
     batch_invariant = True
     repeats = True

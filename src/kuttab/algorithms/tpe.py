@@ -73,7 +73,7 @@ class Tpe(algorithm.Algorithm):
             if ledger.exhausted:
                 return algorithm.Proposals(tuple(items), exhausted=True)
             generator = self.random(number)
-            if number < self._startup or not enough:
+            if number + history.before < self._startup or not enough:
                 rows = self.space.decode(self._design.points(number, 1))
             else:
                 rows = self._feasible_first(history, *self._model(good, bad, generator))

@@ -155,6 +155,15 @@ class MetricsCollectorSpec(meta.Model):
     source: SourceSpec | None = None
 
 
+class WarmStart(meta.Model):
+    """Results from before the experiment, which its algorithm starts from (extension of kuttab)."""
+
+    config_map_name: str = pydantic.Field(
+        default="",
+        description="ConfigMap of the experiment's namespace with earlier results under trials.json (extension).",
+    )
+
+
 class ExperimentSpec(meta.Model):
     """What the user asks for."""
 
@@ -173,6 +182,9 @@ class ExperimentSpec(meta.Model):
     suspend: bool | None = pydantic.Field(default=None, description="Start no new trials while true (extension).")
     stop: bool | None = pydantic.Field(
         default=None, description="End the experiment now and keep what was found (extension)."
+    )
+    warm_start: WarmStart | None = pydantic.Field(
+        default=None, description="Earlier results that the algorithm starts from; they spend no budget (extension)."
     )
     reproducible: bool | None = pydantic.Field(
         default=None,

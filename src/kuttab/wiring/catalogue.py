@@ -11,7 +11,7 @@ from kuttab.api import experiment, meta
 from kuttab.base import errors
 from kuttab.node import support
 from kuttab.wiring import settings as settings_
-from kuttab.wiring import suggesting
+from kuttab.wiring import suggesting, warming
 
 ConfigMaps = Callable[[str, str], Mapping[str, str] | None]
 
@@ -61,6 +61,8 @@ class Catalogue:
                     " in the images setting, or command in the configuration"
                 )
                 problems.append(errors.Problem("spec.algorithm.algorithmName", message, "FieldValueNotSupported"))
+        else:
+            problems += warming.problems_of_service(subject)
         stopping = subject.spec.early_stopping
         if stopping is not None and stopping.algorithm_name not in self._settings.early_stoppings:
             problems += suggesting.stopping_problems(subject)

@@ -21,7 +21,7 @@ from kuttab.base import clock, errors, log
 from kuttab.controllers import dressing, measuring, trial
 from kuttab.ports import observations as observation_port
 from kuttab.runtime import controller, informer, manager
-from kuttab.wiring import catalogue, nodes, plane, suggesting
+from kuttab.wiring import catalogue, nodes, plane, suggesting, warming
 from kuttab.wiring import settings as settings_
 
 if TYPE_CHECKING:
@@ -108,7 +108,8 @@ def _composed(
 ) -> Cluster:
     time = clock.SystemClock()
     parts = plane.Parts(
-        client, rows, suggesting.InProcess(rows), plane.NoQuota(), time, workloads, _admission(settings.machine, workloads),
+        client, rows, suggesting.InProcess(rows, priors=warming.from_objects(client)),
+        plane.NoQuota(), time, workloads, _admission(settings.machine, workloads),
         dressing.dress, trial.Patience(grace=math.inf, poll=LOOK_AGAIN),
     )  # fmt: skip
     planes = plane.ControlPlane(parts)

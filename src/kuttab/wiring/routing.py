@@ -17,7 +17,7 @@ from kuttab.node import services
 from kuttab.ports import observations as observation_port
 from kuttab.ports import suggestion as port
 from kuttab.wiring import settings as settings_
-from kuttab.wiring import stopping, suggesting
+from kuttab.wiring import stopping, suggesting, warming
 
 logger = log.get(__name__)
 
@@ -45,11 +45,12 @@ class Router:
         settings: settings_.Settings,
         observations: observation_port.Observations,
         offload: suggesting.Offload = asyncio.to_thread,
+        priors: warming.Priors = warming.none,
     ) -> None:
         self._settings = settings
         self._offload = offload
         self._stopping = stopping.InProcessRules(observations)
-        self._own = suggesting.InProcess(observations, offload, self._rules)
+        self._own = suggesting.InProcess(observations, offload, self._rules, priors)
         self._routes: dict[str, _Route] = {}
         self._hosts: services.Services | None = None
         self._db_manager: Address | None = None
@@ -66,6 +67,8 @@ class Router:
         problems: list[errors.Problem] = []
         if program is None:
             problems += await self._offload(suggesting.algorithm_problems, subject)
+        else:
+            problems += warming.problems_of_service(subject)
         if judge is None:
             problems += await self._offload(suggesting.stopping_problems, subject)
         if problems:

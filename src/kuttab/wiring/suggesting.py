@@ -15,7 +15,7 @@ from kuttab.api import experiment, history, meta, suggestion
 from kuttab.base import errors, log
 from kuttab.ports import observations as observation_port
 from kuttab.ports import suggestion as port
-from kuttab.wiring import stopping
+from kuttab.wiring import stopping, warming
 
 logger = log.get(__name__)
 
@@ -41,11 +41,13 @@ class InProcess:
         observations: observation_port.Observations,
         offload: Offload = asyncio.to_thread,
         rules: Rules | None = None,
+        priors: warming.Priors = warming.none,
     ) -> None:
         """``offload`` runs a function elsewhere and returns its result: a worker thread, unless time is virtual.
 
-        ``rules`` gives early-stopping rules in place of our own.
+        ``rules`` gives early-stopping rules in place of our own; ``priors`` the results that an experiment starts from.
         """
+        self._priors = priors
         self._own = stopping.InProcessRules(observations)
         self._rules = rules or self._own.rules
         self._offload = offload
@@ -82,7 +84,7 @@ class InProcess:
     async def _entry(self, subject: experiment.Experiment) -> _Entry:
         entry = self._entries.get(subject.uid)
         if entry is None:
-            entry = _Entry(await self._offload(_session, subject))
+            entry = _Entry(await self._offload(_session, subject, await self._priors(subject)))
             self._entries[subject.uid] = entry
         else:
             entry.session.adopt(subject)
@@ -110,13 +112,16 @@ def stopping_problems(subject: experiment.Experiment) -> list[errors.Problem]:
     return rule.check(subject.spec.early_stopping, subject.spec.max_trial_count)
 
 
-def _session(subject: experiment.Experiment) -> Any:
+def _session(subject: experiment.Experiment, priors: Sequence[history.TrialRecord]) -> Any:
     from kuttab.algorithms import engine
 
     try:
-        return engine.Session(subject)
+        session = engine.Session(subject)
     except errors.InvalidError as problem:
         raise errors.RefusedError(problem.message) from problem
+    for finding in session.remember(priors):
+        logger.info("prior_unusable", trial=finding.trial, outcome=finding.outcome, detail=finding.detail)
+    return session
 
 
 def _propose(session: Any, request: port.Request, records: Sequence[history.TrialRecord], *, complete: bool) -> Any:

@@ -104,14 +104,13 @@ def test_nan_is_told_from_nothing() -> None:
 @pytest.mark.parametrize(
     "bad",
     [
-        histories.Trial(-1, (1, "x")),
         histories.Trial(0, (1, "w")),
         histories.Trial(0, (1,)),
         histories.Trial(0, (1, "x"), values=(1.0, 2.0)),
     ],
 )
 def test_what_does_not_fit_is_refused_and_leaves_no_trace(bad: histories.Trial) -> None:
-    """A negative number, a foreign value, a wrong length: ValueError, and the log is as before."""
+    """A foreign value, a wrong length: ValueError, and the log is as before."""
     log = histories.History(SPACE)
     with pytest.raises(ValueError):  # noqa: PT011 - the kinds of mistake differ, the promise is the type
         log.put(bad)
