@@ -8,7 +8,7 @@ ROOMS := rules admission api store controllers
 BENCH := .venv-bench
 
 .DEFAULT_GOAL := help
-.PHONY: help quickstart test check fix unit types walls lint bench bench-search bench-ask bench-rungs generate clean coverage covered
+.PHONY: help quickstart test strangers check fix unit types walls lint bench bench-search bench-ask bench-rungs generate clean coverage covered
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk 'BEGIN {FS = ":.*## "} {printf "  %-14s %s\n", $$1, $$2}'
@@ -22,7 +22,16 @@ $(STAMP): pyproject.toml
 quickstart: $(STAMP) ## Set up and run the first experiment
 	@$(BIN)/kuttab run examples/quickstart.yaml --data .kuttab/quickstart
 
-test: $(STAMP) ## Set up and run everything that CI runs
+STRANGERS := $(VENV)/strangers/.installed
+
+$(STRANGERS): $(STAMP)
+	@$(BIN)/python -m venv $(VENV)/strangers
+	@$(VENV)/strangers/bin/python -m pip install --quiet --disable-pip-version-check 'kubeflow-katib==0.19.0' 'kubernetes<36'
+	@touch $@
+
+strangers: $(STRANGERS) ## Install the packages of others that tests drive us with
+
+test: $(STAMP) $(STRANGERS) ## Set up and run everything that CI runs
 	@$(BIN)/ruff format --check --quiet . && $(BIN)/ruff check --quiet .
 	@$(BIN)/lint-imports --no-cache
 	@$(BIN)/mypy

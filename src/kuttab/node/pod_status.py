@@ -46,7 +46,8 @@ class ContainerState:
 
     def document(self, restarts: int = 0) -> meta.Json:
         """Its entry in ``containerStatuses``."""
-        entry: meta.Json = {"name": self.name, "image": self.image, "restartCount": restarts}
+        # imageID is required by clients; no image was fetched, so it is empty.
+        entry: meta.Json = {"name": self.name, "image": self.image, "imageID": "", "restartCount": restarts}
         if self.exit is not None:
             entry["ready"] = False
             entry["state"] = {"terminated": self._terminated()}
