@@ -132,7 +132,8 @@ def test_ctrl_c_keeps_everything_and_names_the_way_on(kuttab: Shell, tmp_path: P
 def test_a_second_ctrl_c_ends_every_process_at_once(kuttab: Shell, tmp_path: Path) -> None:
     """Even programs that ignore SIGTERM with a long grace period are gone when the command is."""
     marker = f"kuttab-impatient-{os.getpid()}"
-    program = f"import os, signal, time; signal.signal(15, signal.SIG_IGN); open('ready-' + str(os.getpid()), 'w'); time.sleep(1000) # {marker}"
+    program = "import os, signal, time; signal.signal(15, signal.SIG_IGN); open('ready-' + str(os.getpid()), 'w'); "
+    program += f"time.sleep(1000) # {marker}"
     document = manifest(program, container={"workingDir": str(tmp_path)})
     pod = document["spec"]["trialTemplate"]["trialSpec"]["spec"]["template"]["spec"]
     pod["terminationGracePeriodSeconds"] = 600
