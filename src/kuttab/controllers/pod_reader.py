@@ -50,12 +50,12 @@ def container(pod: meta.Object, subject: trial.Trial) -> Container:
     status = pod.section("status")
     found: meta.Json = next((item for item in status.get("containerStatuses") or () if item.get("name") == name), {})
     state, last = found.get("state") or {}, found.get("lastState") or {}
-    over = state.get("terminated") or (last.get("terminated") if state.get("waiting") else None)
+    over = state.get("terminated") or (last.get("terminated") if "waiting" in state else None)
     return Container(
         pod=pod,
         name=name,
         run=int(found.get("restartCount") or 0),
-        started=bool(state.get("running") or over),
+        started="running" in state or over is not None,
         ended=over is not None or status.get("phase") in ("Succeeded", "Failed"),
         exit_code=over.get("exitCode") if over else None,
     )

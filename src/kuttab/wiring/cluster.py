@@ -19,7 +19,9 @@ from kuttab.admission import chain, limits
 from kuttab.api import experiment, keys, kinds, meta
 from kuttab.base import clock, errors, log
 from kuttab.controllers import dressing, measuring, trial
+from kuttab.ports import objects as object_port
 from kuttab.ports import observations as observation_port
+from kuttab.ports import pod_logs as log_port
 from kuttab.runtime import controller, informer, manager
 from kuttab.wiring import catalogue, nodes, plane, suggesting, warming
 from kuttab.wiring import settings as settings_
@@ -114,7 +116,7 @@ def _composed(
     )  # fmt: skip
     planes = plane.ControlPlane(parts)
     pods = informer.Informer(client, kinds.POD, labels=keys.LABEL_TRIAL)
-    measure = _Measure(client, rows, planes, pods)
+    measure = Measure(client, client, rows, planes, pods)
     machine = manager.Manager(
         [*planes.informers.values(), pods],
         [*planes.controllers, measure.controller],
@@ -123,12 +125,13 @@ def _composed(
     return Cluster(client, rows, planes, machine, server, workloads)
 
 
-class _Measure:
+class Measure:
     """The measuring controller, tied to what it hears and whom it tells."""
 
     def __init__(
         self,
-        client: kube.KubeClient,
+        client: object_port.Objects,
+        logs: log_port.PodLogs,
         rows: observation_port.Observations,
         planes: plane.ControlPlane,
         pods: informer.Informer,
@@ -136,7 +139,7 @@ class _Measure:
         judge = next(found for found in planes.controllers if found.name == "trial")
         self.controller = controller.Controller("measuring", self._reconcile, workers=WORKERS)
         world = measuring.World(
-            objects=client, logs=client, trials=planes.trials, workloads=planes.workloads, pods=pods, observations=rows,
+            objects=client, logs=logs, trials=planes.trials, workloads=planes.workloads, pods=pods, observations=rows,
             events=planes.events, wake=self.controller.enqueue, judge=judge.enqueue,
         )  # fmt: skip
         self.logic = measuring.MeasuringController(world)
