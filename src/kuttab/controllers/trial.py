@@ -67,7 +67,7 @@ class TrialController:
         self._world = world
         self._waiting: dict[str, float] = {}
         self._ask_quota_at: dict[str, float] = {}
-        self._held: dict[str, trial.TrialStatus] = {}
+        self._held: dict[str, tuple[trial.TrialStatus, float]] = {}
         self._asking: dict[str, tuple[str, str]] = {}
         self.enqueue: Callable[[str, str], None] | None = None
         """Asks for a pass over a trial; set by whoever runs the passes."""
@@ -121,8 +121,8 @@ class TrialController:
 
     async def _step(self, subject: trial.Trial) -> float | None:
         job = await self._workload(subject)
-        held = self._held.pop(subject.uid, None)
-        status = trial_status.created(subject.status if held is None else held, self._now())
+        held = self._held.get(subject.uid)
+        status = trial_status.created(subject.status if held is None else held[0], self._now())
         if subject.spec.stop:
             return await self._stop(subject, status, job)
         if job is None and conditions.is_true(status.conditions, keys.RUNNING):
@@ -136,10 +136,12 @@ class TrialController:
                 return again
         self._ask_quota_at.pop(subject.uid, None)
         status = trial_status.running(status, self._now())
-        if held is None and not subject.status.conditions and not job.section("status") and self._watched(job):
+        if not subject.status.conditions and not job.section("status") and self._watched(job):
             # A workload that ends in a moment needs one write, not two; its end comes as an event.
-            self._held[subject.uid] = status
-            return HOLD
+            now = self._world.clock.monotonic()
+            until = self._held.setdefault(subject.uid, (status, now + HOLD))[1]
+            if until > now:
+                return until - now
         return await self._judge(subject, status, job)
 
     async def _judge(self, subject: trial.Trial, status: trial.TrialStatus, job: meta.Object) -> float | None:

@@ -107,6 +107,13 @@ class Functions:
         self._attempts.clear()
         await self._pool.close()
 
+    def concerned(self, job: meta.Object, *, gone: bool) -> bool:
+        """Whether a change of a job asks for a pass: not our own doings."""
+        running = (job.namespace, job.name) in self._attempts
+        if gone or job.deleting:
+            return running
+        return not running and not job_rules.finished(job)
+
     async def reconcile(self, namespace: str, name: str) -> float | None:
         """One pass over a job: None when done, seconds until the next look, or an error to be retried."""
         place = (namespace, name)

@@ -44,4 +44,5 @@ class Functions:
     def _heard(self, old: meta.Object | None, new: meta.Object | None) -> None:
         obj = new if new is not None else old
         assert obj is not None
-        self._worker.enqueue(obj.namespace, obj.name)
+        if self.logic.concerned(obj, gone=new is None):
+            self._worker.enqueue(obj.namespace, obj.name)

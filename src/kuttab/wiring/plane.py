@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from kuttab.admission import yaml
-from kuttab.api import experiment, kinds, meta, trial
+from kuttab.api import experiment, kinds, meta, suggestion, trial
 from kuttab.base import clock, errors
 from kuttab.controllers import experiment as experiment_controller
 from kuttab.controllers import ledgers as ledgers_
@@ -150,8 +150,13 @@ class ControlPlane:
         if owner is None or owner.kind != experiment.Experiment.KIND:
             return
         self._experiment.enqueue(obj.namespace, owner.name)
-        if new is None or not ledgers_.keep(new):
+        if (new is None or not ledgers_.keep(new)) and self._asked(obj.namespace, owner.name):
             self._suggestion.enqueue(obj.namespace, owner.name)
+
+    def _asked(self, namespace: str, name: str) -> bool:
+        """Whether a Suggestion owes answers: only then do results of trials matter to it."""
+        found = self.suggestions.get(namespace, name)
+        return not isinstance(found, suggestion.Suggestion) or found.spec.requests > found.status.suggestion_count
 
     def _workload_heard(self, old: meta.Object | None, new: meta.Object | None) -> None:
         obj = new if new is not None else old
