@@ -77,6 +77,11 @@ async def started(
         yield world, await submit(world, document)
 
 
+async def trials(world: machine.Machine, subject: experiment.Experiment) -> Sequence[trial.Trial]:
+    """The trials of an experiment, by slot."""
+    return await reading.trials_of(world.objects, subject)
+
+
 def last(item: trial.Trial | experiment.Experiment) -> str:
     """Type of the newest condition."""
     return (item.status.conditions or [conditions.Condition(type="", status="")])[-1].type

@@ -126,10 +126,12 @@ class Services:
     async def end(self, owner_uid: str) -> None:
         """End an experiment's services; idempotent. Their logs and state stay."""
         for key in [key for key in self._services if key[0] == owner_uid]:
-            service = self._services.pop(key)
+            service = self._services[key]
             async with service.lock:
                 if service.child is not None:
                     await self._processes.end(service.child, self._node.grace_seconds)
+                    service.child = None
+            self._services.pop(key, None)
 
     async def remove(self, owner: Owner) -> None:
         """End the services of an experiment that was deleted, and remove their logs and state."""
