@@ -68,7 +68,7 @@ def assets() -> Path:
 
 
 @contextlib.contextmanager
-def using(name: str) -> Iterator[Cluster]:
+def using(name: str, *, node: bool = True) -> Iterator[Cluster]:
     """The cluster of ``KUBECONFIG_TEST``, or one that all users of the name share, started by the first. Raises MissingError."""
     given = os.environ.get("KUBECONFIG_TEST")
     if given:
@@ -85,7 +85,7 @@ def using(name: str) -> Iterator[Cluster]:
         with (folder / "start").open("w") as start:
             fcntl.flock(start, fcntl.LOCK_EX)
             if not (folder / "ready.json").exists():
-                pid = _launch(folder, programs)
+                pid = _launch(folder, programs, node)
         ready = json.loads((folder / "ready.json").read_text())
         yield Cluster(Path(ready["kubeconfig"]), ready["node"], ready["no_node"])
     if pid:
@@ -93,12 +93,12 @@ def using(name: str) -> Iterator[Cluster]:
             _until(lambda: _ended(pid), "the end of the cluster", patience=30.0)
 
 
-def _launch(folder: Path, programs: Path) -> int:
+def _launch(folder: Path, programs: Path, node: bool) -> int:
     """Start the cluster as a process of its own, which outlives us while others use it; its id."""
     log = str(folder / "cluster.log")
     flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
     actions = [(os.POSIX_SPAWN_OPEN, number, log, flags, 0o600) for number in (1, 2)]
-    command = [sys.executable, __file__, str(folder), str(programs)]
+    command = [sys.executable, __file__, str(folder), str(programs), "node" if node else ""]
     pid = os.posix_spawn(sys.executable, command, os.environ, file_actions=actions, setsid=True)
     _until(lambda: (folder / "ready.json").exists() or _ended(pid), "the cluster")
     if not (folder / "ready.json").exists():
@@ -148,6 +148,7 @@ class Starter:
             "kube-controller-manager", f"--kubeconfig={self.kubeconfig}", "--leader-elect=false",
             f"--service-account-private-key-file={self._folder}/account.key", "--bind-address=127.0.0.1",
             f"--secure-port={manager}", "--port=0", f"--cert-dir={self._folder}/certs-manager",
+            "--kube-api-qps=500", "--kube-api-burst=1000",
         )  # fmt: skip
 
     def node(self) -> None:
@@ -263,7 +264,7 @@ def main() -> None:
     starter = Starter(folder, programs)
     try:
         starter.control_plane()
-        reason = no_node(programs)
+        reason = no_node(programs) if sys.argv[3:] != [""] else "none was asked for"
         if not reason:
             starter.node()
         ready = {"kubeconfig": str(starter.kubeconfig), "node": not reason, "no_node": reason}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import subprocess
@@ -11,14 +12,22 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from cluster import cluster as clusters
 from kuttab.api import experiment, keys, kinds, meta, trial
 from kuttab.api.conditions import is_true
+from kuttab.base import errors
 from kuttab.client import kube
 from kuttab.testing import clients_base
 
 IMAGE = os.environ.get("KUBECONFIG_TEST_IMAGE") or clusters.IMAGE
 PATIENCE = 120.0
+CRDS = Path(__file__).parents[2] / "deploy" / "crds"
+CRD = kinds.Kind(
+    "apiextensions.k8s.io", "v1", "CustomResourceDefinition", "customresourcedefinitions", namespaced=False
+)
+OURS = (kinds.EXPERIMENT, kinds.SUGGESTION, kinds.TRIAL)
 
 
 class Controllers:
@@ -72,6 +81,24 @@ class Controllers:
     def complaints(self) -> str:
         """What it logged."""
         return (self._data / "err").read_text()
+
+
+async def install(kubeconfig: Path) -> None:
+    """Create the definitions of ``deploy/crds`` and wait until they are served."""
+    async with kube.KubeClient.connect(kubeconfig) as client:
+        for path in sorted(CRDS.glob("*.yaml")):
+            with contextlib.suppress(errors.AlreadyExistsError):
+                await client.create(CRD.load(yaml.safe_load(path.read_text())))
+        async with asyncio.timeout(PATIENCE), clients_base.watching(client, CRD, None) as stream:
+            async for _ in stream:
+                if all([await _served(client, kind) for kind in OURS]):
+                    return
+
+
+async def _served(client: kube.KubeClient, kind: kinds.Kind) -> bool:
+    found = await client.get(CRD, "", f"{kind.plural}.{kind.group}")
+    states = {item["type"]: item["status"] for item in found.section("status").get("conditions", ())}
+    return states.get("Established") == "True" and await client.serves(kind)
 
 
 def job(program: str, *, name: str = "main", **pod: Any) -> meta.Json:

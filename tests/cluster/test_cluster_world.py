@@ -60,11 +60,8 @@ def controllers(cluster: clusters.Cluster, tmp_path: Path) -> Iterator[harness.C
 
 async def test_definitions_are_structural(client: kube.KubeClient) -> None:
     """The server accepts our definitions without complaint, and refuses a field of the wrong type by them."""
-    for kind in (kinds.EXPERIMENT, kinds.SUGGESTION, kinds.TRIAL):
-        crd = kinds.Kind(
-            "apiextensions.k8s.io", "v1", "CustomResourceDefinition", "customresourcedefinitions", namespaced=False
-        )
-        found = await client.get(crd, "", f"{kind.plural}.{kind.group}")
+    for kind in harness.OURS:
+        found = await client.get(harness.CRD, "", f"{kind.plural}.{kind.group}")
         states = {item["type"]: item["status"] for item in found.section("status")["conditions"]}
         assert states == {"NamesAccepted": "True", "Established": "True"}
     document = meta.dump(builders.experiment("typo", "default"))
