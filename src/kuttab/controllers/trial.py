@@ -111,13 +111,18 @@ class TrialController:
     async def _read(self, namespace: str, name: str) -> trial.Trial | None:
         """The trial from the cache; a finished one is not held there and is read only when its workload may be left over."""
         found = self._world.trials.get(namespace, name)
-        if found is None and any(cache.get(namespace, name) for cache in self._world.workloads.values()):
+        if found is None and self._left_over(namespace, name):
             try:
                 found = await self._world.objects.get(kinds.TRIAL, namespace, name)
             except errors.NotFoundError:
                 return None
         assert found is None or isinstance(found, trial.Trial)
         return found
+
+    def _left_over(self, namespace: str, name: str) -> bool:
+        """Whether there is a workload of that name that is not on its way out."""
+        found = [cache.get(namespace, name) for cache in self._world.workloads.values()]
+        return any(item is not None and not item.deleting for item in found)
 
     async def _step(self, subject: trial.Trial) -> float | None:
         job = await self._workload(subject)
