@@ -55,6 +55,8 @@ class Wire:
 
     def __init__(self) -> None:
         self.calls: list[Call] = []
+        self.heard: Callable[[str, tuple[Any, ...], dict[str, Any]], None] = lambda verb, args, options: None
+        """Told of every call on the objects."""
         self.plan: Plan = lambda call: None
         self._numbers = itertools.count()
 
@@ -87,6 +89,8 @@ class _Port:
             return method
 
         async def call(*args: Any, **kwargs: Any) -> Any:
+            if self._name == "objects":
+                self._wire.heard(verb, args, kwargs)
             return await self._wire.call(self._name, verb, _subject(args), lambda: method(*args, **kwargs))
 
         return call
@@ -134,14 +138,24 @@ class World:
         async with store:
             self.store = store
             self.client = EmbeddedClient(store)
-            self.checker = invariants.Checker(self.client)
+            self.checker = invariants.Checker()
+            self.checker.attach(store)
+            self.wire.heard = self.checker.called
             async with asyncio.TaskGroup() as group:
-                jobs = [group.create_task(self._node()), group.create_task(self.checker.watch())]
+                node = group.create_task(self._node())
                 try:
                     yield self
                 finally:
-                    for job in jobs:
-                        job.cancel()
+                    node.cancel()
+            await self._rows_are_exact()
+
+    async def _rows_are_exact(self) -> None:
+        """S16: what was acknowledged is stored once, although the node reports everything twice; rows of deleted trials are gone."""
+        kept = {item.uid for item in self.trials()}
+        for key, rows in self.checker.rows.items():
+            found = await self.observations.read(key)
+            assert found == (rows if key.uid in kept else []), f"S16: rows of {key.name}"
+        assert self.checker.broken == [], self.checker.broken
 
     def plane(self) -> tuple[planes.ControlPlane, Manager]:
         """A fresh control plane, as a new process would have."""
@@ -240,14 +254,15 @@ class World:
     async def _execute(self, job: meta.Object) -> None:
         owner = job.metadata.controller
         assert owner is not None
-        self.checker.job_started(owner.uid, job.uid)
         arguments = job.section("spec")["template"]["spec"]["containers"][0]["command"][1:]
         values = dict(argument.removeprefix("--").split("=", 1) for argument in arguments)
         outcome = self.behave(values)
         await asyncio.sleep(outcome.get("seconds", 1.0))
         key = TrialKey(owner.uid, owner.name, job.namespace)
         rows = [Row(metric, value) for metric, value in outcome.get("rows", ())]
+        await self.observations.report(key, job.uid, 0, rows)
         await self.observations.complete(key, job.uid, 0, rows)
+        self.checker.measured(key, rows)
         reason = outcome.get("failed")
         done = {"type": "Failed" if reason else "Complete", "status": "True", "reason": reason or ""}
         with contextlib.suppress(errors.NotFoundError, errors.ConflictError):

@@ -199,13 +199,13 @@ class ExperimentController:
 
     async def _create_trial(self, subject: experiment.Experiment, fresh: trial.Trial) -> None:
         """Create a trial unless its slot has one; a stranger of that name makes us take another."""
+        slot = fresh.metadata.annotation(keys.ANNOTATION_SLOT)
         for attempt in range(ATTEMPTS):
             try:
                 await self._world.objects.create(fresh)
             except errors.AlreadyExistsError:
                 found = await self._world.objects.get(kinds.TRIAL, fresh.namespace, fresh.name)
-                slot = found.metadata.annotation(keys.ANNOTATION_SLOT)
-                if naming.owned_by(found, subject) and slot == fresh.metadata.annotation(keys.ANNOTATION_SLOT):
+                if naming.owned_by(found, subject) and found.metadata.annotation(keys.ANNOTATION_SLOT) == slot:
                     return
                 self._world.events.record(
                     subject, "TrialNameTaken", f"{fresh.name} exists and is not of this experiment", warning=True
