@@ -61,11 +61,12 @@ async def suggestions(world: machine.Machine) -> AsyncIterator[suggestion.Sugges
         yield await news.get()
 
 
-async def until(condition: Callable[[], object]) -> None:
-    """Wait until something has happened that only the file system or another process shows."""
+async def until(condition: Callable[[], Any]) -> Any:
+    """Wait until something has happened that only the file system or another process shows; what the condition gave then."""
     async with asyncio.timeout(SECONDS):
-        while not condition():  # noqa: ASYNC110 - there is no event to wait for
+        while not (found := condition()):  # noqa: ASYNC110 - there is no event to wait for
             await asyncio.sleep(0.01)
+    return found
 
 
 @contextlib.asynccontextmanager

@@ -17,6 +17,8 @@ from kuttab.base import errors
 from kuttab.node import environ, images, meters, processes, support, volumes
 from kuttab.ports import objects as port
 
+DB_MANAGER = "katib-db-manager.kubeflow:6789"
+"""Katib's address of the observation log in a cluster; here this runtime's own stands for it where a pod reports by itself."""
 PBT_DIRECTORY = "suggestion_trial_dir"
 """Setting of population-based training: where in the container a member finds its checkpoint."""
 
@@ -138,7 +140,11 @@ def _container(
         declared[keys.ENV_TRIAL_NAME] = plan.trial.name
     mounts = volumes.Mounts(_mounts(entry, plan, folders, declared))
 
+    address = plan.env.get(keys.ENV_DB_MANAGER, "")
+
     def translate(text: str) -> str:
+        if address:
+            text = text.replace(DB_MANAGER, address)
         return images.below_root(image, mounts.rewrite(text))
 
     env = {**node.inherited, "HOSTNAME": pod.name, **image.env}
