@@ -31,6 +31,8 @@ READ_SECONDS = 30.0
 UNWANTED_BYTES = 16 * 1024 * 1024
 UNWANTED_SECONDS = 2.0
 """How much of a body that is too large is read after all, so that its sender can read why it is refused."""
+DISCARDED = 32 * 1024 * 1024
+"""Bytes beyond the limit that are taken and thrown away: a client reads its refusal only when it has sent all, or most."""
 MAX_DEPTH = 200
 _AT_ONCE = 64 * 1024
 """JSON up to this size is parsed without a thread."""

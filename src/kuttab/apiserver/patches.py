@@ -21,6 +21,14 @@ JSON_PATCH = "application/json-patch+json"
 MERGE_PATCH = "application/merge-patch+json"
 STRATEGIC_PATCH = "application/strategic-merge-patch+json"
 APPLY_PATCH = "application/apply-patch+yaml"
+_OPERATIONS = {
+    "add": ("path", "value"),
+    "remove": ("path",),
+    "replace": ("path", "value"),
+    "move": ("path", "from"),
+    "copy": ("path", "from"),
+    "test": ("path", "value"),
+}
 MAX_OPERATIONS = 10_000
 """Operations in one JSON patch: Kubernetes' own limit."""
 MAX_COPIED = bodies.MAX_BYTES
@@ -82,17 +90,34 @@ def _json_patched(document: meta.Json, patch: Any) -> Any:
     made: Any = copy.deepcopy(document)
     copied = 0
     for number, operation in enumerate(patch):
+        _check_operation(number, operation)
         try:
-            if isinstance(operation, dict) and operation.get("op") == "copy":
-                copied += len(orjson.dumps(jsonpointer.resolve_pointer(made, operation.get("from", ""))))
+            if operation["op"] == "copy":
+                copied += len(orjson.dumps(jsonpointer.resolve_pointer(made, operation["from"])))
                 if copied > MAX_COPIED:
                     raise statuses.too_large(f"the patch copies more than {MAX_COPIED} bytes")
             made = jsonpatch.JsonPatch([operation]).apply(made, in_place=True)
-        except (jsonpatch.JsonPatchConflict, jsonpatch.JsonPatchTestFailed) as error:
-            problem = errors.Problem(f"[{number}]", f"cannot be applied: {str(error)[:200] or 'a test failed'}")
-            raise errors.InvalidError([problem], "patch") from None
-        except (jsonpatch.JsonPatchException, jsonpointer.JsonPointerException, TypeError, AttributeError) as error:
-            raise errors.BadInputError(
-                f"patch[{number}] is no operation that can be applied: {str(error)[:200]}"
-            ) from None
+        except jsonpatch.JsonPatchTestFailed:
+            raise _impossible(number, f"the test of {operation['path']!r:.120} failed") from None
+        except (jsonpatch.JsonPatchException, jsonpointer.JsonPointerException, TypeError, AttributeError):
+            raise _impossible(number, f"cannot {operation['op']} at {operation['path']!r:.120}") from None
     return made
+
+
+def _check_operation(number: int, operation: Any) -> None:
+    """BadInputError unless it has the form of an operation of RFC 6902."""
+    word = operation.get("op") if isinstance(operation, dict) else None
+    needs = _OPERATIONS.get(word) if isinstance(word, str) else None
+    if needs is None:
+        raise errors.BadInputError(f"patch[{number}] must be an operation with an op of {', '.join(_OPERATIONS)}")
+    for name in needs:
+        value = operation.get(name)
+        if name == "value" and name in operation:
+            continue
+        if not isinstance(value, str) or (value and not value.startswith("/")):
+            shown = "value" if name == "value" else f"{name}, a path like /spec/replicas"
+            raise errors.BadInputError(f"patch[{number}]: {word} needs {shown}")
+
+
+def _impossible(number: int, what: str) -> errors.InvalidError:
+    return errors.InvalidError([errors.Problem(f"[{number}]", what)], "patch")

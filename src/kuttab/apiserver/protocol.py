@@ -7,35 +7,54 @@ Status. No access log.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Final
 
 import orjson
+import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.server import ServerState
 
 from kuttab.apiserver import statuses
 
-HEAD_SECONDS: Final = 10.0
-"""Time for the head of a request, from the connection or from its first byte."""
-HEAD_BYTES: Final = 64 * 1024
-KEEP_ALIVE_SECONDS: Final = 75
-MAX_CONNECTIONS: Final = 1_000
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one listening socket takes. Times are seconds."""
+
+    connections: int = 1_000
+    head_seconds: float = 10.0
+    """For the head of a request, from the connection or from its first byte."""
+    head_bytes: int = 64 * 1024
+    keep_alive: float = 75.0
+
+
+DEFAULTS: Final = Limits()
 
 
 class Protocol(H11Protocol):
     """One connection."""
 
-    max_connections = MAX_CONNECTIONS
-    head_seconds = HEAD_SECONDS
-
-    def __init__(self, *arguments: Any, **more: Any) -> None:
-        super().__init__(*arguments, **more)
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        state: ServerState,
+        app_state: dict[str, Any],
+        *,
+        limits: Limits,
+        on_lost: Callable[[], None],
+    ) -> None:
+        super().__init__(config, state, app_state)
+        self._limits = limits
+        self._on_lost = on_lost
         self._deadline: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Take the connection, or refuse it when there are too many."""
         super().connection_made(transport)
-        if len(self.connections) > self.max_connections:
-            self._refuse(statuses.busy(f"{self.max_connections} connections are open, which is the limit"))
+        if len(self.connections) > self._limits.connections:
+            self._refuse(statuses.busy(f"{self._limits.connections} connections are open, which is the limit"))
             return
         self._watch_head()
 
@@ -54,15 +73,20 @@ class Protocol(H11Protocol):
         """The connection is gone."""
         self._forget_head()
         super().connection_lost(exc)
+        self._on_lost()
+
+    def shutdown(self) -> None:
+        """The server stops: end now, or after the answer that is being given."""
+        if self._idle:
+            self.transport.close()
+        else:
+            self.cycle.keep_alive = False
 
     def send_400_response(self, msg: str) -> None:
         """What came is no HTTP/1.1."""
         del msg
-        self._refuse(
-            statuses.HttpError(
-                400, "BadRequest", "this is no HTTP/1.1 request that can be read, or its head is too long"
-            )
-        )
+        message = "this is no HTTP/1.1 request that can be read, or its head is too long"
+        self._refuse(statuses.HttpError(400, "BadRequest", message))
 
     @property
     def _idle(self) -> bool:
@@ -71,7 +95,7 @@ class Protocol(H11Protocol):
         return cycle is None or bool(cycle.response_complete)
 
     def _watch_head(self) -> None:
-        self._deadline = self.loop.call_later(self.head_seconds, self._head_is_late)
+        self._deadline = self.loop.call_later(self._limits.head_seconds, self._head_is_late)
 
     def _forget_head(self) -> None:
         if self._deadline is not None:
@@ -81,7 +105,7 @@ class Protocol(H11Protocol):
     def _head_is_late(self) -> None:
         self._deadline = None
         if not self.transport.is_closing() and self._idle:
-            message = f"the head of the request did not arrive within {self.head_seconds:g} seconds"
+            message = f"the head of the request did not arrive within {self._limits.head_seconds:g} seconds"
             self._refuse(statuses.HttpError(408, "Timeout", message))
 
     def _refuse(self, error: statuses.HttpError) -> None:

@@ -1,22 +1,30 @@
-"""The running server: a socket, uvicorn on it, and an orderly end."""
+"""The running server: a socket, uvicorn's HTTP on it, and an orderly end.
+
+uvicorn's own server polls for its end and takes signals; here both are the caller's, and the end is an event.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import email.utils
 import socket
 import ssl
-from collections.abc import AsyncIterator, Generator
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from typing import Final
 
 import uvicorn
+from uvicorn.server import ServerState
 
 from kuttab.apiserver import app, protocol
-from kuttab.base import errors
+from kuttab.base import errors, log
 
-DRAIN_SECONDS = 10
+logger = log.get(__name__)
+
+DRAIN_SECONDS: Final = 10.0
 """Time that requests get to end when the server stops."""
-BACKLOG = 1024
+BACKLOG: Final = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,22 +35,14 @@ class Address:
     port: int = 0
 
 
-class _Server(uvicorn.Server):
-    """Signals are the caller's matter."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Generator[None, None, None]:
-        yield
-
-
 def listen(address: Address) -> socket.socket:
     """A listening socket; UnavailableError when the address is in use, BadInputError when it is not of this machine."""
     try:
         family, kind, _, _, place = socket.getaddrinfo(
             address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
-    except socket.gaierror as error:
-        raise errors.BadInputError(f"--host {address.host}: {error.strerror}") from error
+    except (socket.gaierror, UnicodeError) as error:
+        raise errors.BadInputError(f"--host {address.host[:80]}: {error}") from error
     made = socket.socket(family, kind)
     try:
         made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -59,7 +59,10 @@ def listen(address: Address) -> socket.socket:
 
 @contextlib.asynccontextmanager
 async def serving(
-    server: app.ApiServer, listener: socket.socket, context: ssl.SSLContext | None = None
+    server: app.ApiServer,
+    listener: socket.socket,
+    context: ssl.SSLContext | None = None,
+    limits: protocol.Limits = protocol.DEFAULTS,
 ) -> AsyncIterator[None]:
     """Serve while inside. Leaving ends watches, lets requests end for some seconds, and closes the socket."""
     config = uvicorn.Config(
@@ -71,19 +74,72 @@ async def serving(
         access_log=False,
         server_header=False,
         proxy_headers=False,
-        timeout_keep_alive=protocol.KEEP_ALIVE_SECONDS,
-        timeout_graceful_shutdown=DRAIN_SECONDS,
-        h11_max_incomplete_event_size=protocol.HEAD_BYTES,
+        timeout_keep_alive=int(limits.keep_alive),
+        h11_max_incomplete_event_size=limits.head_bytes,
     )
     config.load()
-    if context is not None:
-        config.ssl = context
-    running = _Server(config)
-    async with asyncio.TaskGroup() as group:
-        task = group.create_task(running.serve(sockets=[listener]))
+    host = _Host(config, limits)
+    await host.start(listener, context)
+    try:
+        yield
+    finally:
+        server.streams.stop()
+        await host.stop()
+
+
+class _Host:
+    """The connections of one listening socket."""
+
+    def __init__(self, config: uvicorn.Config, limits: protocol.Limits) -> None:
+        self._config = config
+        self._limits = limits
+        self._state = ServerState()
+        self._empty = asyncio.Event()
+        self._server: asyncio.Server | None = None
+        self._date: asyncio.TimerHandle | None = None
+
+    async def start(self, listener: socket.socket, context: ssl.SSLContext | None) -> None:
+        self._tick()
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_server(
+            self._connection,
+            sock=listener,
+            ssl=context,
+            backlog=BACKLOG,
+            ssl_handshake_timeout=self._limits.head_seconds if context is not None else None,
+        )
+
+    async def stop(self) -> None:
+        """Take no new connections, close idle ones, wait for the others, then break what is left."""
+        assert self._server is not None
+        self._server.close()
+        for connection in list(self._state.connections):
+            connection.shutdown()
         try:
-            yield
-        finally:
-            server.streams.stop()
-            running.should_exit = True
-            await asyncio.wait([task])
+            async with asyncio.timeout(DRAIN_SECONDS):
+                while self._state.connections:
+                    self._empty.clear()
+                    await self._empty.wait()
+        except TimeoutError:
+            logger.warning("requests_cut_off", connections=len(self._state.connections))
+        for connection in list(self._state.connections):
+            connection.transport.abort()
+        if self._state.tasks:
+            for task in self._state.tasks:
+                task.cancel()
+            await asyncio.wait(self._state.tasks)
+        if self._date is not None:
+            self._date.cancel()
+
+    def _connection(self) -> protocol.Protocol:
+        return protocol.Protocol(self._config, self._state, {}, limits=self._limits, on_lost=self._lost)
+
+    def _lost(self) -> None:
+        if not self._state.connections:
+            self._empty.set()
+
+    def _tick(self) -> None:
+        """The Date header, once a second."""
+        now = email.utils.formatdate(usegmt=True).encode()
+        self._state.default_headers = [(b"date", now), *self._config.encoded_headers]
+        self._date = asyncio.get_running_loop().call_later(1.0, self._tick)

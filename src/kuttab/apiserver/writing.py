@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import dataclasses
 from collections.abc import Mapping
 
@@ -179,6 +180,8 @@ def _object(target: targets.Target, document: meta.Json, options: queries.Write,
         if given != wanted:
             shown = "missing" if given is None else repr(given)[:80]
             raise errors.BadInputError(f"the {name} of the body is {shown}, this path is for {wanted}")
+    if kind == kinds.SECRET:
+        document = _opened(document)
     generic = dataclasses.replace(kind, cls=meta.Resource)
     obj, problems = fields.decode(document, generic)
     if not options.strict:
@@ -189,6 +192,23 @@ def _object(target: targets.Target, document: meta.Json, options: queries.Write,
         _, more = fields.decode(document, kind) if kind.cls is not meta.Resource else (None, problems)
         raise errors.InvalidError(more or problems, f"{kind.kind} {target.name}".strip())
     return _placed(target, obj)
+
+
+def _opened(document: meta.Json) -> meta.Json:
+    """A Secret with its ``stringData`` put into ``data``, as an API server stores it; InvalidError."""
+    texts = document.get("stringData")
+    if texts is None:
+        return document
+    data = document.get("data") or {}
+    problems = [
+        errors.Problem(name, "must be a mapping of texts")
+        for name, value in (("stringData", texts), ("data", data))
+        if not (isinstance(value, dict) and all(isinstance(item, str) for item in value.values()))
+    ]
+    if problems:
+        raise errors.InvalidError(problems, kinds.SECRET.kind)
+    encoded = {key: base64.b64encode(value.encode()).decode() for key, value in texts.items()}
+    return {**{key: value for key, value in document.items() if key != "stringData"}, "data": {**data, **encoded}}
 
 
 def _placed(target: targets.Target, obj: meta.Object) -> meta.Object:
