@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import fcntl
 import random
+import shlex
 import shutil
 import signal
 import subprocess
@@ -26,6 +27,7 @@ from kuttab.testing import builders, clients_base
 
 pytestmark = pytest.mark.slow
 
+ROOT = Path(__file__).parents[2]
 KILLS = 10
 TRIALS = 16
 
@@ -118,6 +120,35 @@ async def test_a_random_search(client: kube.KubeClient, namespace: str, controll
     await clients_base.until_gone(client, done, *trials)
     assert controllers.end(signal.SIGTERM) == 0
     assert not controllers.complaints
+
+
+async def test_the_guide(
+    cluster: clusters.Cluster, namespace: str, controllers: harness.Controllers, tmp_path: Path
+) -> None:
+    """The commands of docs/guides/kubernetes.md work as written, on an image that this node has."""
+    kubectl = shutil.which("kubectl")
+    if kubectl is None:
+        pytest.skip("kubectl is not installed (apt-get install kubernetes-client)")
+    text = (ROOT / "examples" / "kubernetes" / "experiment.yaml").read_text()
+    manifest = tmp_path / "experiment.yaml"
+    manifest.write_text(text.replace("docker.io/library/busybox:1.36", harness.IMAGE))
+    controllers.start()
+    guide = (ROOT / "docs" / "guides" / "kubernetes.md").read_text()
+    commands = [line for line in guide.splitlines() if line.startswith("kubectl ")]
+    answers = []
+    for line in commands:
+        words = shlex.split(line, comments=True)
+        words = [str(manifest) if word == "examples/kubernetes/experiment.yaml" else word for word in words]
+        place = ["--kubeconfig", str(cluster.kubeconfig), "--cache-dir", str(tmp_path / "cache"), "-n", namespace]
+        command = [kubectl, *place, *words[1:]]
+        done = await asyncio.to_thread(
+            subprocess.run, command, check=False, capture_output=True, text=True, timeout=120, cwd=ROOT
+        )
+        assert done.returncode == 0, f"{line}: {done.stderr}"
+        answers.append(done.stdout)
+    assert len(commands) == 5
+    assert answers[3].count("Succeeded") == 6
+    assert "bestTrialName" in answers[4]
 
 
 async def test_killed_ten_times(client: kube.KubeClient, namespace: str, controllers: harness.Controllers) -> None:
