@@ -34,15 +34,23 @@ def of(subject: experiments.Experiment) -> tuple[Objective, ...]:
     return tuple(found)
 
 
-def losses(item: results.TrialResult, objectives: Sequence[Objective]) -> tuple[float, ...] | None:
-    """The objectives turned so that less is better; None unless all are finite numbers."""
+def values(item: results.TrialResult, objectives: Sequence[Objective]) -> tuple[float, ...] | None:
+    """The objectives of a trial, in the user's directions; None unless all are finite numbers."""
     found = []
     for index, objective in enumerate(objectives):
         value = item.value if index == 0 else item.metrics.get(objective.metric)
         if not isinstance(value, float) or not math.isfinite(value):
             return None
-        found.append(-value if objective.maximize else value)
+        found.append(value)
     return tuple(found)
+
+
+def losses(item: results.TrialResult, objectives: Sequence[Objective]) -> tuple[float, ...] | None:
+    """The objectives turned so that less is better; None unless all are finite numbers."""
+    found = values(item, objectives)
+    if found is None:
+        return None
+    return tuple(-value if one.maximize else value for value, one in zip(found, objectives, strict=True))
 
 
 def front(trials: Sequence[results.TrialResult], objectives: Sequence[Objective]) -> tuple[results.TrialResult, ...]:
