@@ -34,6 +34,11 @@ class EmbeddedClient(ports.Objects):
         """The same store for the same user behind another admission."""
         return EmbeddedClient(self._store, admit, self._user)
 
+    @property
+    def health(self) -> str:
+        """Why the disk takes nothing at the moment; empty when it does."""
+        return self._store.health
+
     async def get(self, kind: kinds.Kind, namespace: str, name: str) -> meta.Object:
         """The object; NotFoundError."""
         return self._store.get(kind, namespace, name)

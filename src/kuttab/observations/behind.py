@@ -23,6 +23,7 @@ from kuttab.rules import observation
 _RECENT: Final = 512
 _FIRST_PAUSE: Final = 0.05
 _LONGEST_PAUSE: Final = 5.0
+_CLOSING: Final = 3.0
 _LOG = logs.get(__name__)
 
 
@@ -72,10 +73,10 @@ class Behind:
         await self._log.open()
 
     async def close(self) -> None:
-        """Bring everything to the disk (for at most ten seconds while it refuses) and close the log."""
+        """Bring everything to the disk (for a few seconds while it refuses) and close the log."""
         try:
             if self._waiting:
-                await asyncio.wait(set(self._waiting), timeout=10)
+                await asyncio.wait(set(self._waiting), timeout=_CLOSING)
         finally:
             await self._log.close()
 

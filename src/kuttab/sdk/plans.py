@@ -171,6 +171,7 @@ def _check_space(space: object) -> None:
     for name in space:
         if not _is_name(name):
             raise errors.BadInputError(f"space: parameter names are text, got {name!r}")
+    search.specs(space)
 
 
 def _check_retry(retry: Mapping[str, int]) -> None:

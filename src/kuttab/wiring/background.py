@@ -34,6 +34,7 @@ class Background:
         self._loop: asyncio.AbstractEventLoop
         self._leave: asyncio.Event
         self._ready: concurrent.futures.Future[None] = concurrent.futures.Future()
+        self._problem: BaseException | None = None
         self._thread = threading.Thread(target=self._work, name="kuttab-machine", daemon=True)
 
     def start(self) -> None:
@@ -53,10 +54,12 @@ class Background:
         return self.submit(work).result()
 
     def stop(self) -> None:
-        """Stop it and wait until it has stopped; everything acknowledged is on disk then."""
+        """Stop it and wait until it has stopped; everything acknowledged is on disk then. Raises what ended it or kept it from that."""
         with contextlib.suppress(RuntimeError):  # its loop has ended by itself
             self._loop.call_soon_threadsafe(self._leave.set)
         self._thread.join()
+        if self._problem is not None:
+            raise self._problem
 
     def _work(self) -> None:
         try:
@@ -64,8 +67,8 @@ class Background:
         except BaseException as problem:
             if not self._ready.done():
                 self._ready.set_exception(problem)
-            elif not isinstance(problem, asyncio.CancelledError):
-                raise
+            else:
+                self._problem = problem
 
     async def _run(self) -> None:
         self._loop, self._leave = asyncio.get_running_loop(), asyncio.Event()
@@ -88,12 +91,19 @@ def world(settings: settings_.Settings) -> Iterator[Background]:
         found.users += 1
     try:
         yield found
-    finally:
-        with _lock:
-            found.users -= 1
-            if not found.users:
-                del _running[place]
-                found.stop()
+    except BaseException:
+        with contextlib.suppress(Exception):  # what the caller ran into comes first
+            _leave(place, found)
+        raise
+    _leave(place, found)
+
+
+def _leave(place: Path, found: Background) -> None:
+    with _lock:
+        found.users -= 1
+        if not found.users:
+            del _running[place]
+            found.stop()
 
 
 def _forked() -> None:

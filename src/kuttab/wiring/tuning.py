@@ -23,11 +23,14 @@ from kuttab.node import functions as node_functions
 from kuttab.ports import observations as observation_port
 from kuttab.rules import completion
 from kuttab.sdk import calls, plans, results, search, typed, views
-from kuttab.wiring import background, following
+from kuttab.wiring import background, following, warming
 from kuttab.wiring import settings as settings_
 
 _PAGE: Final = 500
 _TRIES: Final = 20
+_LOOK: Final = 1.0
+_PATIENCE: Final = 15.0
+"""Seconds after which a disk that takes nothing ends the call."""
 
 
 def tune(  # noqa: PLR0913 - the arguments are the product
@@ -46,6 +49,7 @@ def tune(  # noqa: PLR0913 - the arguments are the product
     trial_timeout: float | None = None,
     seed: int | None = 0,
     early_stopping: str | Mapping[str, Any] | None = None,
+    warm_start: Any = None,
     reproducible: bool = False,
     retry: Mapping[str, int] | None = None,
     executor: str = "process",
@@ -81,6 +85,8 @@ def tune(  # noqa: PLR0913 - the arguments are the product
         seed: the same seed gives the same parameters, with ``parallel=1`` or ``reproducible=True``; None for another run each time.
         reproducible: make parallel runs independent of timing: proposal i sees exactly the results of trials 0 .. i - parallel. Costs idle
             time when trials differ in length.
+        warm_start: earlier results to learn from, which take nothing off the budget: a ``Result``, the name of an experiment in the same
+            data folder, a CSV file as ``to_csv`` writes it, or an Optuna study. Rows that do not fit the space are refused, one by one.
         early_stopping: ``"median"`` or another rule, or ``{"name": ..., setting: ...}``; acts on what ``kuttab.report`` tells.
 
     How much:
@@ -118,6 +124,7 @@ def tune(  # noqa: PLR0913 - the arguments are the product
     code = calls.pickled(call) if executor == "process" else b""
     with background.world(place) as world:
         run = _Run(world, plan, name, view)
+        run.warm_start = warm_start
         return run.go(call, code, resume=resume)
 
 
@@ -132,6 +139,8 @@ class _Run:
         self._events: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._began = time.monotonic()
         self._failures: set[str] = set()
+        self.warm_start: Any = None
+        """Earlier results: whatever ``exchange.source_of`` takes."""
         self._types = typed.types_of(plan.experiment(name, name), plan.space)
 
     def go(self, call: calls.Call, code: bytes, *, resume: bool) -> results.Result:
@@ -148,7 +157,9 @@ class _Run:
         objects = self._world.machine.objects
         wanted = self._plan.experiment(self._name, self._name)
         try:
-            stored = await objects.create(wanted)
+            stored = await objects.create(await self._warmed(wanted, resume=resume))
+            assert isinstance(stored, experiment.Experiment)
+            await warming.own(objects, stored)
         except errors.AlreadyExistsError:
             if not resume:
                 raise errors.BadInputError(
@@ -158,6 +169,22 @@ class _Run:
         await objects.settle()
         assert isinstance(stored, experiment.Experiment)
         return stored
+
+    async def _warmed(self, wanted: experiment.Experiment, *, resume: bool) -> experiment.Experiment:
+        """The experiment with its earlier results stored; one that is there already keeps those it started with."""
+        if self.warm_start is None or (resume and await self._exists()):
+            return wanted
+        objects = self._world.machine.objects
+        warmed, prior = await warming.started_from(objects, wanted, self.warm_start, self._plan.space)
+        self._view.note(prior.told())
+        return warmed
+
+    async def _exists(self) -> bool:
+        try:
+            await self._get()
+        except errors.NotFoundError:
+            return False
+        return True
 
     async def _adopt(self, wanted: experiment.Experiment) -> experiment.Experiment:
         """Go on with an experiment that is there, if it is the same search."""
@@ -238,13 +265,22 @@ class _Run:
 
     def _wait(self, over: Future[None]) -> None:
         """Handle what comes until the experiment is over."""
-        stopped = False
+        stopped, sick = False, 0.0
         while True:
-            try:
-                event = self._events.get(timeout=None if stopped else self._left())
-            except queue.Empty:
+            left = None if stopped else self._left()
+            if left == 0.0:
                 self._world.call(self._edit(stop=True))
                 stopped = True
+            health = self._world.machine.objects.health
+            sick = (sick or time.monotonic()) if health else 0.0
+            if sick and time.monotonic() - sick > _PATIENCE:
+                over.cancel()
+                raise errors.UnavailableError(
+                    f"the results cannot be stored: {health}; make room, then go on with name={self._name!r}, resume=True"
+                )
+            try:
+                event = self._events.get(timeout=_LOOK if left is None else min(left, _LOOK))
+            except queue.Empty:
                 continue
             if event is over:
                 return
