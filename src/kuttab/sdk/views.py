@@ -56,6 +56,9 @@ class View:
     def failed(self, trial: str, reason: str, message: str) -> None:
         """A trial failed; called for the first one of each kind."""
 
+    def note(self, text: str) -> None:
+        """Something to know before the run starts."""
+
 
 class Told(View):
     """A callback of the user's."""
@@ -97,6 +100,10 @@ class Text(View):
         """Print what went wrong, with its traceback."""
         self._print(f"{trial} failed ({reason}): {message}")
 
+    def note(self, text: str) -> None:
+        """Print it."""
+        self._print(text)
+
     def _print(self, text: str) -> None:
         print(text, file=sys.stdout, flush=True)  # noqa: T201 - this is what it is for
 
@@ -128,6 +135,10 @@ class Live(View):
     def failed(self, trial: str, reason: str, message: str) -> None:
         """Print above the bar."""
         self._console.print(f"{trial} failed ({reason}): {message}", markup=False, style="red")
+
+    def note(self, text: str) -> None:
+        """Print above the bar."""
+        self._console.print(text, markup=False)
 
     def _render(self) -> Any:
         from rich import progress_bar, table, text  # noqa: PLC0415

@@ -1,13 +1,17 @@
-"""Earlier results for algorithms in this process: from the ConfigMap that ``spec.warmStart`` names."""
+"""Earlier results: stored with an experiment as the ConfigMap that ``spec.warmStart`` names, and read for algorithms in this process."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+import contextlib
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any
 
-from kuttab.api import experiment, history, kinds
+from kuttab.api import experiment, history, kinds, meta
 from kuttab.base import errors
 from kuttab.ports import objects as object_port
 from kuttab.rules import prior
+from kuttab.sdk import exchange, results, search
+from kuttab.wiring import reading
 
 Priors = Callable[[experiment.Experiment], Awaitable[Sequence[history.TrialRecord]]]
 """The results that an experiment starts from, in a fixed order."""
@@ -51,3 +55,32 @@ def from_objects(objects: object_port.Objects) -> Priors:
             raise errors.RefusedError(f"ConfigMap {given.config_map_name}: {problem.message}") from problem
 
     return read
+
+
+async def started_from(
+    objects: Any, subject: experiment.Experiment, given: Any, space: Mapping[str, search.Dimension] | None = None
+) -> tuple[experiment.Experiment, exchange.Prior]:
+    """The experiment with its earlier results stored, to be created next; ``given`` is what :func:`exchange.source_of` takes.
+
+    A name is that of an experiment of the same store. Raises BadInputError when nothing of it can be used.
+    """
+    if isinstance(given, str) and not given.lower().endswith(".csv"):
+        old = await reading.experiment_of(objects, given, None)
+        given = results.Result.of(old, await reading.trials_of(objects, old))
+    found = exchange.prior(subject, exchange.source_of(given), space)
+    changed, config_map = exchange.attach(subject, found)
+    with contextlib.suppress(errors.AlreadyExistsError):  # its name is a digest of its content
+        await objects.create(config_map)
+    return changed, found
+
+
+async def own(objects: Any, subject: experiment.Experiment) -> None:
+    """Let the earlier results of a stored experiment go when it goes."""
+    given = subject.spec.warm_start
+    if given is None or "-prior-" not in given.config_map_name:
+        return
+    owner = meta.OwnerReference(api_version=subject.api_version, kind=subject.kind, name=subject.name, uid=subject.uid)
+    with contextlib.suppress(errors.NotFoundError, errors.ConflictError):
+        found = await objects.get(kinds.CONFIG_MAP, subject.namespace, given.config_map_name)
+        owners = [*(found.metadata.owner_references or ()), owner]
+        await objects.update(meta.evolve(found, metadata=meta.evolve(found.metadata, owner_references=owners)))
