@@ -31,6 +31,8 @@ class Limits:
 
 
 DEFAULTS: Final = Limits()
+LINGER_SECONDS: Final = 2.0
+"""How long what a refused client still sends is thrown away: closing at once would take the refusal away from it."""
 
 
 class Protocol(H11Protocol):
@@ -49,6 +51,7 @@ class Protocol(H11Protocol):
         self._limits = limits
         self._on_lost = on_lost
         self._deadline: asyncio.TimerHandle | None = None
+        self._refused = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Take the connection, or refuse it when there are too many."""
@@ -60,7 +63,7 @@ class Protocol(H11Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Take bytes; the first ones of a request start its time."""
-        if self.transport.is_closing():
+        if self._refused or self.transport.is_closing():
             return
         if self._idle and self._deadline is None:
             self._watch_head()
@@ -109,13 +112,18 @@ class Protocol(H11Protocol):
             self._refuse(statuses.HttpError(408, "Timeout", message))
 
     def _refuse(self, error: statuses.HttpError) -> None:
-        """Answer past the protocol, and close."""
+        """Answer past the protocol, and close; within another answer only close."""
         body = orjson.dumps(statuses.failure(error))
         extra = "".join(f"{name}: {value}\r\n" for name, value in error.headers.items())
         head = (
             f"HTTP/1.1 {error.code} {error.word}\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n"
             f"{extra}connection: close\r\n\r\n"
         )
-        if self._idle:
-            self.transport.write(head.encode() + body)
-        self.transport.close()
+        self._refused = True
+        self._forget_head()
+        if not self._idle or not self.transport.can_write_eof():
+            self.transport.close()
+            return
+        self.transport.write(head.encode() + body)
+        self.transport.write_eof()
+        self._deadline = self.loop.call_later(LINGER_SECONDS, self.transport.abort)

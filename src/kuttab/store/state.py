@@ -234,7 +234,7 @@ def _write_token(revision: int, after: Sequence[str]) -> str:
 def _read_token(token: str) -> tuple[int, tuple[str, str]]:
     try:
         revision, namespace, name = json.loads(base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)))
-    except (ValueError, binascii.Error) as error:
+    except (ValueError, TypeError, binascii.Error) as error:
         raise errors.BadInputError(
             f"continue token {token[:80]!r} is not one of ours; list from the beginning"
         ) from error

@@ -18,7 +18,7 @@ from kuttab.api import experiment, kinds, meta
 from kuttab.base import clock, errors, log
 from kuttab.client import embedded
 from kuttab.ports import objects as port
-from kuttab.wiring import access, catalogue, machine
+from kuttab.wiring import access, machine
 from kuttab.wiring import settings as settings_
 
 logger = log.get(__name__)
@@ -115,6 +115,7 @@ class Writers:
 
     def __call__(self, *, strict: bool, warnings: list[str]) -> port.Objects:
         """See :class:`kuttab.apiserver.world.Writers`."""
+        from kuttab.wiring import catalogue
 
         async def admit(obj: meta.Object, old: meta.Object | None, operation: str, user: str) -> meta.Object:
             maps = await self._config_maps(obj)
