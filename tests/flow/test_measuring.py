@@ -6,8 +6,10 @@ import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
+from flow.world import inline
 from kuttab.api import conditions, keys, kinds, meta, trial
 from kuttab.base import errors
 from kuttab.client import embedded
@@ -17,7 +19,7 @@ from kuttab.rules import trial_state
 from kuttab.runtime import informer, manager
 from kuttab.store import objects
 from kuttab.testing import builders, virtual
-from kuttab.wiring import cluster, plane, suggesting
+from kuttab.wiring import cluster, plane, settings, suggesting
 
 STAMP = "2026-01-01T00:00:{:02}.5Z {}\n"
 
@@ -332,3 +334,31 @@ async def test_a_collector_that_needs_the_sidecar() -> None:
         await world.job("Complete")
         assert (await world.verdict())[0] == "MetricsUnavailable"
         assert "CollectorRefused" in await world.events()
+
+
+@virtual.virtual
+async def test_admission_in_the_controllers() -> None:
+    """Where nothing stands before the store, an experiment gets its defaults when it is first seen; a bad one fails with every reason."""
+    admit = cluster.admission(settings.Settings(Path("nowhere")), [kinds.JOB])
+    async with opened() as world:
+        rows, time = world.rows, virtual.VirtualClock()
+        given = suggesting.InProcess(rows, offload=inline)
+        parts = plane.Parts(world.client, rows, given, plane.NoQuota(), time, [kinds.JOB], admit)
+        planes = plane.ControlPlane(parts)
+        machine = manager.Manager(list(planes.informers.values()), planes.controllers, [planes.events.run])
+        task = asyncio.ensure_future(machine.run())
+        bad = {"algorithm": {"algorithmName": "nonsense"}, "metricsCollectorSpec": {"collector": {"kind": "File"}}}
+        await world.client.create(builders.experiment("good"))
+        await world.client.create(builders.experiment("bad", **bad))
+        await asyncio.sleep(5)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        found = {item.name: meta.dump(item) for item in (await world.client.list(kinds.EXPERIMENT)).items}
+        assert found["good"]["spec"]["resumePolicy"] == "Never"
+        assert found["good"]["spec"]["metricsCollectorSpec"] == {"collector": {"kind": "StdOut"}}
+        assert found["good"]["metadata"]["finalizers"]
+        end = found["bad"]["status"]["conditions"][-1]
+        assert (end["type"], end["status"]) == ("Failed", "True")
+        assert "nonsense" in end["message"]
+        assert "File" in end["message"]
+        assert [item.name for item in (await world.client.list(kinds.SUGGESTION)).items] == ["good"]

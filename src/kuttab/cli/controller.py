@@ -43,4 +43,7 @@ def controller(
         served = ", ".join(kind.kind for kind in world.workloads)
         typer.echo(f"running experiments of the cluster ({world.server}); trials may be {served}")
 
-    common.run_async(cluster.run(cluster.Settings(machine, kubeconfig, context), announce))
+    def complain(text: str) -> None:
+        typer.echo(text, err=True)
+
+    common.run_async(cluster.run(cluster.Settings(machine, kubeconfig, context), announce, complain))

@@ -206,7 +206,7 @@ class TrialController:
                     f"a {fresh.kind} of that name exists and belongs to something else",
                 )
                 return trial_status.failed(status, reading, self._now()), None, None
-        except (errors.InvalidError, errors.TooLargeError) as problem:
+        except (errors.BadInputError, errors.TooLargeError) as problem:
             reading = workload.Reading(workload.Outcome.FAILED, "WorkloadRefused", problem.message[:1000])
             return trial_status.failed(status, reading, self._now()), None, None
         self._world.events.record(subject, "JobCreated", f"{fresh.kind} {fresh.name} has been created")

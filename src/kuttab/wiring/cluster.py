@@ -62,8 +62,11 @@ class Cluster:
     workloads: Sequence[kinds.Kind]
 
 
-async def run(settings: Settings, announce: Callable[[Cluster], None]) -> None:
-    """Run the controllers until SIGTERM or SIGINT. Nothing is lost by ending: the next start goes on."""
+async def run(settings: Settings, announce: Callable[[Cluster], None], complain: Callable[[str], None]) -> None:
+    """Run the controllers until SIGTERM or SIGINT. Nothing is lost by ending: the next start goes on.
+
+    ``complain`` is told once when the server is away at the start, and again when it is away for another reason.
+    """
     loop, task = asyncio.get_running_loop(), asyncio.current_task()
     assert task is not None
     told: list[int] = []
@@ -75,7 +78,7 @@ async def run(settings: Settings, announce: Callable[[Cluster], None]) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop, number)
     try:
-        async with opened(settings) as world, asyncio.TaskGroup() as group:
+        async with opened(settings, complain) as world, asyncio.TaskGroup() as group:
             group.create_task(world.manager.run())
             await world.manager.started.wait()
             announce(world)
@@ -86,7 +89,7 @@ async def run(settings: Settings, announce: Callable[[Cluster], None]) -> None:
 
 
 @contextlib.asynccontextmanager
-async def opened(settings: Settings) -> AsyncIterator[Cluster]:
+async def opened(settings: Settings, complain: Callable[[str], object] = str) -> AsyncIterator[Cluster]:
     """The world over a reachable server. Raises BadInputError when the extra, the kubeconfig or our definitions are missing."""
     try:
         from kuttab.client import kube
@@ -96,7 +99,7 @@ async def opened(settings: Settings) -> AsyncIterator[Cluster]:
 
     settings.machine.data.mkdir(mode=0o700, parents=True, exist_ok=True)
     async with kube.KubeClient.connect(settings.kubeconfig, settings.context) as client:
-        server, workloads = await _greet(client)
+        server, workloads = await _greet(client, complain)
         async with nodes.observations(settings.machine) as rows:
             yield _composed(settings, client, rows, server, workloads)
 
@@ -111,7 +114,7 @@ def _composed(
     time = clock.SystemClock()
     parts = plane.Parts(
         client, rows, suggesting.InProcess(rows, priors=warming.from_objects(client)),
-        plane.NoQuota(), time, workloads, _admission(settings.machine, workloads),
+        plane.NoQuota(), time, workloads, admission(settings.machine, workloads),
         dressing.dress, trial.Patience(grace=math.inf, poll=LOOK_AGAIN),
     )  # fmt: skip
     planes = plane.ControlPlane(parts)
@@ -182,9 +185,11 @@ class _Catalogue(catalogue.Catalogue):
         return []
 
 
-def _admission(
+def admission(
     settings: settings_.Settings, workloads: Sequence[kinds.Kind]
 ) -> Callable[[experiment.Experiment, str], experiment.Experiment]:
+    """How the controllers admit an experiment, given the text of its ConfigMap template if it has one."""
+
     def admit(subject: experiment.Experiment, text: str) -> experiment.Experiment:
         template = subject.spec.trial_template
         source = template.config_map if template is not None else None
@@ -200,8 +205,9 @@ def _admission(
     return admit
 
 
-async def _greet(client: kube.KubeClient) -> tuple[str, list[kinds.Kind]]:
+async def _greet(client: kube.KubeClient, complain: Callable[[str], object]) -> tuple[str, list[kinds.Kind]]:
     """The server's version and the kinds of workload that it serves; waits while it is away."""
+    said = ""
     while True:
         try:
             version = str((await client.version()).get("gitVersion", ""))
@@ -212,5 +218,7 @@ async def _greet(client: kube.KubeClient) -> tuple[str, list[kinds.Kind]]:
                     )
             return version, [kind for kind in WORKLOADS if await client.serves(kind)]
         except errors.UnavailableError as problem:
-            logger.warning("server_away", problem=problem, again_in=RETRY)
+            if problem.message != said:
+                said = problem.message
+                complain(f"waiting for the cluster: {said}")
             await asyncio.sleep(RETRY)

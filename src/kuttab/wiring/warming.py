@@ -11,7 +11,6 @@ from kuttab.base import errors
 from kuttab.ports import objects as object_port
 from kuttab.rules import prior
 from kuttab.sdk import exchange, results, search
-from kuttab.wiring import reading
 
 Priors = Callable[[experiment.Experiment], Awaitable[Sequence[history.TrialRecord]]]
 """The results that an experiment starts from, in a fixed order."""
@@ -65,6 +64,8 @@ async def started_from(
     A name is that of an experiment of the same store. Raises BadInputError when nothing of it can be used.
     """
     if isinstance(given, str) and not given.lower().endswith(".csv"):
+        from kuttab.wiring import reading  # it stands on the machine, which stands on this
+
         old = await reading.experiment_of(objects, given, None)
         given = results.Result.of(old, await reading.trials_of(objects, old))
     found = exchange.prior(subject, exchange.source_of(given), space)
