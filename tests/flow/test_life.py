@@ -328,6 +328,65 @@ async def test_quota_waits_are_visible_and_rejections_fail_one_trial() -> None:
         assert world.checker.broken == []
 
 
+class Tight:
+    """A service outside that admits so many trials at a time, and lets one that it dislikes wait until the others are through."""
+
+    def __init__(self, capacity: int, dislikes: int) -> None:
+        self.capacity = capacity
+        self.dislikes = dislikes
+        self.uids: list[str] = []
+        self.holds: set[str] = set()
+        self.released: set[str] = set()
+        self.most = 0
+
+    async def check(self, subject: Any, workload: Any) -> quota.Decision:
+        """Takes a while, as a network does."""
+        await asyncio.sleep(0.05)
+        if subject.uid not in self.uids:
+            self.uids.append(subject.uid)
+        disliked = self.uids.index(subject.uid) == 0 and len(self.released) < self.dislikes
+        if disliked or (subject.uid not in self.holds and len(self.holds) >= self.capacity):
+            return quota.Decision(quota.Verdict.WAIT, "full", 0.7)
+        self.holds.add(subject.uid)
+        self.most = max(self.most, len(self.holds))
+        return quota.Decision(quota.Verdict.ADMIT)
+
+    async def release(self, uid: str) -> None:
+        """Idempotent."""
+        self.holds.discard(uid)
+        self.released.add(uid)
+
+
+@pytest.mark.parametrize("crash", [None, 40, 60, 75, 90, 105, 120, 135, 145])
+@virtual
+async def test_waiting_trials_hold_no_slot_and_parallelism_stays_exact(crash: int | None) -> None:
+    """One trial waits while the rest pass it; never more run than parallelTrialCount or the quota, also across a crash (S3)."""
+    gate = Tight(capacity=2, dislikes=5)
+    world = World(quadratic, quota=gate)
+    world.wire.plan = lambda call: "after" if call.number == crash else None
+    async with world.opened():
+        await world.submit(manifest(maxTrialCount=8, parallelTrialCount=2))
+        await world.run(world.ended)
+        assert states(world) == ["Succeeded"] * 8
+        assert world.crashes == (crash is not None)
+        assert gate.released >= {item.uid for item in world.trials()}
+        assert gate.most <= 2
+        assert world.checker.broken == []
+
+
+@virtual
+async def test_no_more_trials_wait_than_may_run() -> None:
+    """A quota that admits nobody makes twice parallelTrialCount wait, not the whole budget."""
+    async with World(quadratic, quota=Tight(capacity=0, dislikes=0)).opened() as world:
+        await world.submit(manifest(maxTrialCount=50, parallelTrialCount=3))
+        limit = asyncio.get_running_loop().time() + 60
+        await world.run(lambda: asyncio.get_running_loop().time() >= limit)
+        assert states(world) == ["Pending"] * 6
+        assert all(is_true(item, "Queued") for item in world.trials())
+        assert world.store.list(kinds.JOB).items == []
+        assert world.checker.broken == []
+
+
 @virtual
 async def test_a_strangers_suggestion_is_refused_not_adopted() -> None:
     """An object of our name with another owner is never used (S20)."""

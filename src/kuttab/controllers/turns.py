@@ -6,7 +6,7 @@ quota one by one. The answer is exact because it is taken and noted without a pa
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from kuttab.api import experiment, kinds, meta, trial
 from kuttab.api.history import TrialState
@@ -34,22 +34,35 @@ class Turns:
         self._accounts = accounts
         self._workloads = workloads
         self._started: dict[str, tuple[str, str]] = {}
+        self._turned_away: dict[str, dict[tuple[str, str], None]] = {}
+        self.wake: Callable[[str, str], None] | None = None
+        """Called with namespace and name of a trial that was turned away, when the slot that another one asked for is free again."""
 
     async def check(self, subject: trial.Trial, workload: meta.Resource) -> port.Decision:
         """Ask the quota when the experiment has a free slot."""
         owner = self._owner(subject)
         if owner is not None and self._running(owner, subject) >= budget.parallel(owner):
+            self._turned_away.setdefault(owner.uid, {})[(subject.namespace, subject.name)] = None
             reason = f"its experiment runs {budget.parallel(owner)} trials already (parallelTrialCount)"
             return port.Decision(port.Verdict.WAIT, reason, RETRY)
         if owner is not None:
+            self._turned_away.get(owner.uid, {}).pop((subject.namespace, subject.name), None)
             self._started[subject.uid] = (owner.uid, subject.name)
         decision: port.Decision | None = None
         try:
             decision = await self._quota.check(subject, workload)
         finally:
             if decision is None or decision.verdict is not port.Verdict.ADMIT:
-                self._started.pop(subject.uid, None)
+                self._give_back(subject)
         return decision
+
+    def _give_back(self, subject: trial.Trial) -> None:
+        """The trial does not run now: those who were turned away meanwhile may ask."""
+        taken = self._started.pop(subject.uid, None)
+        waiting = self._turned_away.pop(taken[0], {}) if taken is not None else {}
+        for namespace, name in waiting:
+            if self.wake is not None:
+                self.wake(namespace, name)
 
     async def release(self, uid: str) -> None:
         """See the port."""

@@ -97,9 +97,8 @@ class ControlPlane:
     def _trials(
         self, parts: Parts, gated: gate.GatedObjects
     ) -> tuple[trial_controller.TrialController, controller.Controller]:
-        quota = parts.quota
-        if not isinstance(quota, NoQuota):
-            quota = turns.Turns(quota, self.experiments, self.ledgers, self.workloads)
+        gate = turns.Turns(parts.quota, self.experiments, self.ledgers, self.workloads)
+        quota = parts.quota if isinstance(parts.quota, NoQuota) else gate
         world = trial_controller.World(
             objects=gated, trials=self.trials, workloads=self.workloads, observations=parts.observations,
             quota=quota, events=self.events, clock=parts.clock, patience=parts.patience, dress=parts.dress,
@@ -107,6 +106,7 @@ class ControlPlane:
         logic = trial_controller.TrialController(world)
         worker = controller.Controller("trial", logic.reconcile, gate=self.gate, on_error=self._complain(self.trials))
         logic.enqueue = worker.enqueue
+        gate.wake = lambda namespace, name: logic.ask_again((namespace, name))
         return logic, worker
 
     def ask_quota(self, namespace: str, name: str) -> None:
@@ -150,6 +150,8 @@ class ControlPlane:
         if owner is None or owner.kind != experiment.Experiment.KIND:
             return
         self._experiment.enqueue(obj.namespace, owner.name)
+        if new is None or not ledgers_.keep(new):
+            self._trials_logic.ask_again()  # its parallel slot is free, now that its account knows
         if (new is None or not ledgers_.keep(new)) and self._asked(obj.namespace, owner.name):
             self._suggestion.enqueue(obj.namespace, owner.name)
 

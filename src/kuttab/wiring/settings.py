@@ -53,7 +53,10 @@ def data_folder(given: str | os.PathLike[str] | None = None) -> Path:
 
 
 def read_images(file: Path | None, data: Path) -> dict[str, Any]:
-    """The images setting: a YAML map of image name or pattern to its stand-in. Raises BadInputError with the file's name."""
+    """The images setting: a YAML map of image name or pattern to its stand-in, whose folders are relative to the file.
+
+    Raises BadInputError with the file's name.
+    """
     source = file or data / "images.yaml"
     if file is None and not source.is_file():
         return {}
@@ -66,7 +69,13 @@ def read_images(file: Path | None, data: Path) -> dict[str, Any]:
     found = documents[0].value.get("images", documents[0].value)
     if not isinstance(found, dict):
         raise errors.BadInputError(f"{source}: images must be a map of image name to settings")
-    return dict(found)
+    return {name: _beside(entry, source.absolute().parent) for name, entry in found.items()}
+
+
+def _beside(entry: Any, folder: Path) -> Any:
+    if not isinstance(entry, dict) or not isinstance(entry.get("root"), str):
+        return entry
+    return {**entry, "root": str(folder / Path(entry["root"]).expanduser())}
 
 
 def configured(settings: Settings, file: Path | None = None) -> Settings:
