@@ -111,7 +111,8 @@ def _subject(args: tuple[Any, ...]) -> str:
 
 
 Outcome = dict[str, Any]
-"""What a run of a trial comes to: ``rows`` (metric, value), ``seconds``, ``failed`` (reason)."""
+"""What a run of a trial comes to: ``rows`` (metric, value), ``seconds``, ``failed`` (reason), ``late`` (seconds after the end that the
+rows come), ``stopped`` (the metric whose rule ended it)."""
 
 
 @dataclass
@@ -260,15 +261,29 @@ class World:
         await asyncio.sleep(outcome.get("seconds", 1.0))
         key = TrialKey(owner.uid, owner.name, job.namespace)
         rows = [Row(metric, value) for metric, value in outcome.get("rows", ())]
-        await self.observations.report(key, job.uid, 0, rows)
-        await self.observations.complete(key, job.uid, 0, rows)
-        self.checker.measured(key, rows)
+        late = outcome.get("late", 0.0)
+        if not late:
+            await self._store(key, job, rows)
         reason = outcome.get("failed")
         done = {"type": "Failed" if reason else "Complete", "status": "True", "reason": reason or ""}
         with contextlib.suppress(errors.NotFoundError, errors.ConflictError):
             found = await self.client.get(kinds.JOB, job.namespace, job.name)
             if found.uid == job.uid:
+                if outcome.get("stopped"):
+                    marks = {keys.ANNOTATION_EARLY_STOPPED: outcome["stopped"]}
+                    found = await self.client.update(
+                        meta.evolve(found, metadata=meta.evolve(found.metadata, annotations=marks))
+                    )
                 await self.client.update_status(meta.evolve(found, status={"conditions": [done]}))
+        if late:
+            await asyncio.sleep(late)
+            await self._store(key, job, rows)
+
+    async def _store(self, key: TrialKey, job: meta.Object, rows: list[Row]) -> None:
+        """Bring rows to the store, each twice."""
+        await self.observations.report(key, job.uid, 0, rows)
+        await self.observations.complete(key, job.uid, 0, rows)
+        self.checker.measured(key, rows)
 
     async def _release(self, job: meta.Object) -> None:
         """What the garbage collector does with a foreground deletion once the pods are gone: the store does it itself."""
