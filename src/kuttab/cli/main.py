@@ -15,7 +15,7 @@ import typer
 
 from kuttab.__about__ import __version__
 from kuttab.base import errors, log
-from kuttab.cli import change, controller, inspect, run, serve, services, tools
+from kuttab.cli import change, controller, exporting, inspect, run, serve, services, tools
 
 OK, FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 
@@ -49,7 +49,7 @@ def options(
     log.configure("DEBUG" if debug else os.environ.get("KUTTAB_LOG", "ERROR"))
 
 
-for group in (run, serve, controller, inspect, change, services, tools):
+for group in (run, serve, controller, inspect, change, exporting, services, tools):
     group.register(app)
 
 

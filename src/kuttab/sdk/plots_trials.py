@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import heapq
-import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, TypeVar
 
@@ -140,7 +139,7 @@ def curves(result: results.Result, metric: str = "") -> chart.Chart:
 
 
 def timeline(result: results.Result) -> chart.Chart:
-    """What ran when: a stretch per trial, in as few rows as the trials that ran at once."""
+    """What ran when: a stretch per trial, in as few rows as the trials that ran at once (as far as whole seconds tell)."""
     title = "Timeline"
     started = sorted(
         (item for item in result.trials if item.start is not None), key=lambda item: (item.start, item.number)
@@ -161,7 +160,7 @@ def timeline(result: results.Result) -> chart.Chart:
             heapq.heappush(free, heapq.heappop(busy)[1])
         row = heapq.heappop(free) if free else rows
         rows = max(rows, row + 1)
-        heapq.heappush(busy, (max(end, math.nextafter(begin, math.inf)), row))
+        heapq.heappush(busy, (end, row))
         tone = TONES[item.state]
         text = f"{hover(item, result.metric)}\n{begin:.6g} s to {end:.6g} s, {item.state}"
         spans.setdefault(tone, []).append(chart.Span(row, begin, end, tone, text))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import math
 import os
@@ -59,13 +60,37 @@ def frame(result: results.Result) -> Any:
     return pandas.DataFrame(found, columns=header)
 
 
-def write_csv(result: results.Result, path: str | os.PathLike[str]) -> None:
-    """Write comma separated values; times are RFC3339, numbers are exact."""
+def csv_text(result: results.Result) -> str:
+    """Comma separated values; times are RFC3339, numbers are exact."""
     header, found = rows(result)
-    with Path(path).open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow([cell(name) for name in header])
-        writer.writerows([cell(row.get(name, "")) for name in header] for row in found)
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow([cell(name) for name in header])
+    writer.writerows([cell(row.get(name, "")) for name in header] for row in found)
+    return out.getvalue()
+
+
+def write_csv(result: results.Result, path: str | os.PathLike[str]) -> None:
+    """Write :func:`csv_text`."""
+    Path(path).write_text(csv_text(result), encoding="utf-8", newline="")
+
+
+def write_parquet(result: results.Result, path: str | os.PathLike[str]) -> None:
+    """Write a Parquet file; columns of mixed types become text. Raises BadInputError when pyarrow is not installed."""
+    try:
+        import pyarrow  # noqa: PLC0415 - an extra
+        from pyarrow import parquet  # noqa: PLC0415
+    except ImportError as problem:
+        raise errors.BadInputError("Parquet needs pyarrow; install it with: pip install 'kuttab[parquet]'") from problem
+    header, found = rows(result)
+    table = {}
+    for name in header:
+        values = [row.get(name) for row in found]
+        types = {type(value) for value in values if value is not None}
+        mixed = len(types) > 1 and not types <= {int, float}
+        odd = not types <= {int, float, str, bool, datetime}
+        table[name] = [None if v is None else str(v) for v in values] if mixed or odd else values
+    parquet.write_table(pyarrow.table(table), path)
 
 
 def cell(value: Any) -> str:
