@@ -33,7 +33,18 @@ OpenMeter = Callable[[trial.Trial, str, Path, MapPath], Meter | None]
 """``(trial, pod uid, log file of the primary container, container path to host path)``; None when nothing is to be followed."""
 
 
-def opener(observations: port.Observations, root: Path) -> OpenMeter:
+RulesOf = Callable[[trial.Trial], session.Rules | None]
+"""What stops a trial early; None when nothing does."""
+
+
+def bars(subject: trial.Trial) -> session.Rules | None:
+    """The early-stopping rules that a trial was created with."""
+    objective = subject.spec.objective or experiment.ObjectiveSpec()
+    rules = subject.spec.early_stopping_rules
+    return earlystop.RuleSet(rules, objective.objective_metric_name, objective.type) if rules else None
+
+
+def opener(observations: port.Observations, root: Path, rules_of: RulesOf = bars) -> OpenMeter:
     """How pods are followed: a collector's session over what the trial's ``metricsCollector`` names; files outside ``root`` are not read.
 
     InvalidError for a collector that cannot be honoured.
@@ -44,8 +55,7 @@ def opener(observations: port.Observations, root: Path) -> OpenMeter:
         objective = subject.spec.objective or experiment.ObjectiveSpec()
         spec = subject.spec.metrics_collector
         source = sources.open_source(spec, objective, stdout_path=stdout, map_path=map_path, root=root)
-        rules = subject.spec.early_stopping_rules
-        made = earlystop.RuleSet(rules, objective.objective_metric_name, objective.type) if rules else None
+        made = rules_of(subject)
         if source is None:
             return session.PushedSession(observations, key, pod_uid, made)
         return session.Session(observations, key, pod_uid, source, made)

@@ -241,7 +241,9 @@ class Controller(abc.ABC):
         if job.metadata.annotation(keys.ANNOTATION_EARLY_STOPPED):
             return job
         subjects = [run.plan.trial for run in work.runs.values() if run.met and run.plan.trial is not None]
-        names = {rule.name for subject in subjects for rule in subject.spec.early_stopping_rules or ()}
+        names = {rule.name for subject in subjects for rule in subject.spec.early_stopping_rules or ()} or {
+            subject.spec.objective.objective_metric_name for subject in subjects if subject.spec.objective is not None
+        }
         annotations = {
             **(job.metadata.annotations or {}),
             keys.ANNOTATION_EARLY_STOPPED: ",".join(sorted(names)) or "rule",

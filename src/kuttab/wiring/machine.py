@@ -18,7 +18,7 @@ from kuttab.observations import behind
 from kuttab.ports import observations as observation_port
 from kuttab.runtime import manager
 from kuttab.store import lock, objects
-from kuttab.wiring import catalogue, control, doors, functions, nodes, plane, quotas, routing, warming
+from kuttab.wiring import catalogue, control, doors, functions, judging, nodes, plane, quotas, routing, warming
 from kuttab.wiring import settings as settings_
 
 logger = log.get(__name__)
@@ -60,7 +60,8 @@ async def running(settings: settings_.Settings) -> AsyncIterator[Machine]:
             parts = plane.Parts(system, rows, router, quota.quota, time)
             planes = plane.ControlPlane(parts)
             quota.attach(planes)
-            node = nodes.Node(settings, system, rows, planes, time)
+            judges = judging.Judges(planes.experiments, router.stopping.curves)
+            node = nodes.Node(settings, system, rows, planes, time, judges.rules)
             called = functions.Functions(settings, system, rows, planes, time, node.kubelet)
             router.attach(node.services, node.door.address)
             planes.experiments.listen(router.heard)

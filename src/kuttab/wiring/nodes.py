@@ -57,10 +57,11 @@ class Node:
         rows: observation_port.Observations,
         plane: planes.ControlPlane,
         time: clock.Clock,
+        rules_of: meters.RulesOf = meters.bars,
     ) -> None:
         node = node_settings.NodeSettings(data_dir=settings.data, images=images.read(settings.images))
         self.door = doors.Door(objects, rows, plane.trials, self._stop_early)
-        open_meter = meters.opener(rows, settings.data)
+        open_meter = meters.opener(rows, settings.data, rules_of)
         self.kubelet = pods.Kubelet(objects, time, node, open_meter, self.door.environment)
         self.services = services.Services(self.kubelet.processes, node, _probe, time)
         self._workloads = workloads.Workloads(self.kubelet, rows, plane.events, time, plane.workloads)

@@ -49,7 +49,8 @@ class Router:
     ) -> None:
         self._settings = settings
         self._offload = offload
-        self._stopping = stopping.InProcessRules(observations)
+        self.stopping = stopping.InProcessRules(observations)
+        """Our own early-stopping rules."""
         self._own = suggesting.InProcess(observations, offload, self._rules, priors)
         self._routes: dict[str, _Route] = {}
         self._hosts: services.Services | None = None
@@ -106,7 +107,7 @@ class Router:
         """End an experiment's services and forget it; their state stays until the experiment is deleted."""
         route = self._routes.pop(uid, None)
         await self._own.release(uid)
-        self._stopping.forget(uid)
+        self.stopping.forget(uid)
         if route is None:
             return
         for connection in (route.client, route.rules):
@@ -181,7 +182,7 @@ class Router:
         """Rules for new trials, from wherever the experiment's early stopping lives."""
         judge = self._judge(request.experiment)
         if judge is None:
-            return await self._stopping.rules(request)
+            return await self.stopping.rules(request)
         route = self._route(request.experiment)
         remote = await self._ready(self._remote_rules(route, judge))
         try:

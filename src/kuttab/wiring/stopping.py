@@ -5,7 +5,7 @@ A trial's curve is read from the observation log once. Applying the rules is the
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from kuttab.api import experiment, history, suggestion
@@ -39,6 +39,10 @@ class InProcessRules:
             if record.uid not in curves:
                 curves[record.uid] = await self._curve(subject, record, objective.objective_metric_name)
         return judge.rules([curves[record.uid] for record in finished])
+
+    def curves(self, uid: str) -> Mapping[str, Any]:
+        """The curves of an experiment's ended trials, as far as they have been asked for."""
+        return self._curves.get(uid, {})
 
     def forget(self, uid: str) -> None:
         """Drop what is kept of an experiment; nothing is lost by it."""
