@@ -19,6 +19,8 @@ from kuttab.base import errors
 _TRIES = 8
 """How often a patch, or an update without a resourceVersion, is made anew on what others wrote meanwhile."""
 
+_TEXTS = {kinds.CONFIG_MAP: ("data", "binaryData"), kinds.SECRET: ("data", "stringData")}
+
 
 class Writing:
     """The writing verbs."""
@@ -180,6 +182,7 @@ def _object(target: targets.Target, document: meta.Json, options: queries.Write,
         if given != wanted:
             shown = "missing" if given is None else repr(given)[:80]
             raise errors.BadInputError(f"the {name} of the body is {shown}, this path is for {wanted}")
+    _check_texts(kind, document)
     if kind == kinds.SECRET:
         document = _opened(document)
     generic = dataclasses.replace(kind, cls=meta.Resource)
@@ -195,20 +198,25 @@ def _object(target: targets.Target, document: meta.Json, options: queries.Write,
 
 
 def _opened(document: meta.Json) -> meta.Json:
-    """A Secret with its ``stringData`` put into ``data``, as an API server stores it; InvalidError."""
+    """A Secret with its ``stringData`` put into ``data``, as an API server stores it."""
     texts = document.get("stringData")
     if texts is None:
         return document
-    data = document.get("data") or {}
+    encoded = {key: base64.b64encode(value.encode()).decode() for key, value in texts.items()}
+    rest = {key: value for key, value in document.items() if key != "stringData"}
+    return {**rest, "data": {**(document.get("data") or {}), **encoded}}
+
+
+def _check_texts(kind: kinds.Kind, document: meta.Json) -> None:
+    """What programs take for maps of texts must be that; InvalidError."""
     problems = [
-        errors.Problem(name, "must be a mapping of texts")
-        for name, value in (("stringData", texts), ("data", data))
-        if not (isinstance(value, dict) and all(isinstance(item, str) for item in value.values()))
+        errors.Problem(name, "must be a mapping of texts; put quotes round numbers and words like true")
+        for name in _TEXTS.get(kind, ())
+        if document.get(name) is not None
+        and not (isinstance(document[name], dict) and all(isinstance(item, str) for item in document[name].values()))
     ]
     if problems:
-        raise errors.InvalidError(problems, kinds.SECRET.kind)
-    encoded = {key: base64.b64encode(value.encode()).decode() for key, value in texts.items()}
-    return {**{key: value for key, value in document.items() if key != "stringData"}, "data": {**data, **encoded}}
+        raise errors.InvalidError(problems, kind.kind)
 
 
 def _placed(target: targets.Target, obj: meta.Object) -> meta.Object:
