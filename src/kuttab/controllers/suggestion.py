@@ -77,6 +77,8 @@ class SuggestionController:
             again = None
             if current.spec.requests > status.suggestion_count and not status.exhausted:
                 status, again = await self._ask(current, subject, status)
+                if not conditions.is_true(status.conditions, keys.DEPLOYMENT_READY):
+                    status = suggestion_state.running(status, self._now())
         except errors.RefusedError as problem:
             await self._write(current, suggestion_state.failed(status, problem.message, self._now()))
             return None
