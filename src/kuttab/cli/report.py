@@ -24,7 +24,7 @@ def as_text(
     last = (subject.status.conditions or [])[-1]
     lines = [] if brief else ["", f"{last.type}: {render.clean(last.message)}", ""]
     if not records:
-        lines += ["No trial has measured the objective."]
+        lines += _without_number(subject)
         lines += [render.clean(line) for line in explaining.experiment_story(subject, None, trials, acting=True)[1:]]
         return "\n".join(lines)
     if not brief:
@@ -45,6 +45,19 @@ def as_text(
                 for line in explaining.experiment_story(subject, None, trials, acting=True)[1:]
             ]
     return "\n".join(lines)
+
+
+def _without_number(subject: experiment.Experiment) -> list[str]:
+    """An objective may be text, such as an architecture: then the best trial is the last that told one."""
+    optimal = subject.status.current_optimal_trial
+    if optimal is None or not optimal.best_trial_name:
+        return ["No trial has measured the objective."]
+    told = {metric.name: metric.latest for metric in optimal.observation.metrics or ()}
+    given = {item.name: item.value for item in optimal.parameter_assignments or ()}
+    return [
+        f"# best trial: {optimal.best_trial_name}",
+        render.as_yaml({"metrics": told, "parameters": typed(subject, given)}),
+    ]
 
 
 def typed(subject: experiment.Experiment, assignments: Mapping[str, str]) -> dict[str, Any]:

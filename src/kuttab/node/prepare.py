@@ -38,7 +38,10 @@ class Plan:
     """What a pod will run. ``primary`` is the container that is measured, empty when none is."""
 
     folder: Path
+    owner: trial.Trial | None = None
+    """The trial that this pod belongs to: a replica that is not measured writes its files below its own folder all the same."""
     trial: trial.Trial | None = None
+    """The trial that is measured by this pod."""
     primary: str = ""
     env: Mapping[str, str] = field(default_factory=dict)
     files: Mapping[str, str] = field(default_factory=dict)
@@ -180,8 +183,9 @@ def _mounts(
         host.write_text(text)
         host.chmod(0o555 if text.startswith("#!") else 0o444)
         found.append(volumes.Mount(path, host))
-    if plan.trial is not None:
-        path, is_folder = meters.files(plan.trial)
+    owner = plan.trial or plan.owner
+    if owner is not None:
+        path, is_folder = meters.files(owner)
         collector = volumes.collector(path, is_folder, plan.folder)
         if collector is not None:
             found.append(collector)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from kuttab.api import keys, kinds, meta, trial
@@ -345,7 +345,7 @@ class Controller(abc.ABC):
         followed = subject if measured == task else None
         if followed is not None and pod_status.attempt(pod) and meters.pulled(followed):
             await self._observations.fence(owners.trial_key(followed), pod.uid)
-        plan = await self._plan(job, pod, followed, launch)
+        plan = replace(await self._plan(job, pod, followed, launch), owner=subject)
         try:
             run = await self._kubelet.start(pod, plan, lambda: self._enqueue(job.namespace, job.name))
         except errors.UnavailableError as problem:

@@ -31,7 +31,7 @@ def read():
 
 async def report(rows):
     """Send rows for this trial."""
-    client = DbManagerClient(os.environ["KATIB_DB_MANAGER_ADDR"])
+    client = DbManagerClient(os.environ["KATIB_DB_MANAGER_ADDRESS"])
     await client.report(os.environ["KATIB_TRIAL_NAME"], rows)
     await client.close()
 
