@@ -22,6 +22,8 @@ ENV_FILE = "KUTTAB_REPORT_FILE"
 """File to append reports to: one line a report, ``name=value name=value``."""
 ENV_FORMAT = "KUTTAB_REPORT_FORMAT"
 """``JSON`` when each line is to be a JSON object; otherwise text."""
+ENV_PROBLEM = "KUTTAB_REPORT_PROBLEM"
+"""Why reports of this program would not be read; ``report`` raises it instead of losing them."""
 ENV_RULES = "KUTTAB_REPORT_RULES"
 """The trial's early-stopping rules as JSON, see :func:`rules_from`."""
 
@@ -181,8 +183,10 @@ class _FileReporter(Reporter):
         self.owner = os.getpid()
 
     def report(self, values: Mapping[str, Any]) -> None:
-        """See the base; nothing waits."""
+        """See the base; nothing waits, and nothing is raised: who started the program ends it."""
+        stop, self.stop = self.stop, False
         super().report(values)
+        self.stop = self.stop or stop
         self.flush()
 
     def _append(self, readings: Sequence[Reading]) -> None:
@@ -201,6 +205,8 @@ _files: dict[str, _FileReporter] = {}
 def _by_environment() -> Reporter | None:
     path = os.environ.get(ENV_FILE, "")
     if not path:
+        if problem := os.environ.get(ENV_PROBLEM, ""):
+            raise errors.BadInputError(f"kuttab.report cannot be used in this trial: {problem}")
         return None
     found = _files.get(path)
     if found is None:

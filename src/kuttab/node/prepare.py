@@ -7,13 +7,15 @@ before it has an effect.
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from kuttab.api import keys, kinds, meta, trial
+from kuttab.api import experiment, keys, kinds, meta, trial
 from kuttab.base import errors
+from kuttab.collector import reporting
 from kuttab.node import environ, images, meters, processes, support, volumes
 from kuttab.ports import objects as port
 
@@ -152,6 +154,8 @@ def _container(
 
     env = {**node.inherited, "HOSTNAME": pod.name, **image.env}
     env |= {key: translate(value) for key, value in declared.items()}
+    if name == plan.primary and plan.trial is not None:
+        env |= _reporting(plan.trial, plan.folder / f"{name}.log", mounts)
     argv = [translate(environ.expand(word, declared)) for word in _argv(entry, image)]
     mounts.make()
     cwd = volumes.workdir(entry.get("workingDir") or image.workdir, mounts, image.root, node.started_in, plan.folder)
@@ -160,6 +164,30 @@ def _container(
     command = processes.Command(argv, env, cwd, plan.folder / f"{name}.log")
     limits = (entry.get("resources") or {}).get("limits") or {}
     return Prepared(name, command, mounts, support.quantity(limits.get("memory")))
+
+
+def _reporting(subject: trial.Trial, log: Path, mounts: volumes.Mounts) -> dict[str, str]:
+    """Where ``kuttab.report`` in a program finds its collector; or why there is none for it."""
+    kind, spec = meters.kind(subject), subject.spec.metrics_collector
+    objective = subject.spec.objective or experiment.ObjectiveSpec()
+    source = spec.source if spec is not None else None
+    if kind not in (experiment.CollectorKind.STDOUT, experiment.CollectorKind.FILE):
+        return {reporting.ENV_PROBLEM: f"its metrics collector is {kind}; use that, or the collector StdOut"}
+    if source is not None and source.filter is not None and source.filter.metrics_format:
+        return {
+            reporting.ENV_PROBLEM: "its collector reads lines by a filter of its own; print lines that fit the filter"
+        }
+    found = {reporting.ENV_FILE: str(log)}
+    if kind == experiment.CollectorKind.FILE:
+        path = meters.files(subject)[0]
+        found[reporting.ENV_FILE] = str(mounts.resolve(path) or path)
+        place = source.file_system_path if source is not None else None
+        found[reporting.ENV_FORMAT] = (place.format if place is not None else "") or "TEXT"
+    if subject.spec.early_stopping_rules:
+        rules = [[r.name, r.value, r.comparison, r.start_step] for r in subject.spec.early_stopping_rules]
+        told = {"rules": rules, "objective": objective.objective_metric_name, "direction": objective.type}
+        found[reporting.ENV_RULES] = json.dumps(told)
+    return found
 
 
 def _argv(entry: Mapping[str, Any], image: images.Image) -> Sequence[str]:
