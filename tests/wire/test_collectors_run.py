@@ -187,6 +187,26 @@ async def test_a_trial_that_pushes_nothing_has_no_metrics(tmp_path: Path) -> Non
 
 
 @pytest.mark.slow
+async def test_f16_a_forked_worker_may_push(tmp_path: Path, stubs: Path) -> None:
+    """F16: a child that the program forks, as data loaders do, reports like the program itself."""
+    program = "import os\nif child := os.fork():\n    os._exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))\n"
+    assert_measured(await run(tmp_path, program + PUSH, collector("Push"), str(stubs)))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("code", "end"), [(0, "Succeeded"), (3, "Failed")])
+async def test_f15_the_exit_status_is_the_truth(tmp_path: Path, code: int, end: str) -> None:
+    """F15: marker files of Katib's wrapper, missing or wrong, say nothing; the program's own end does."""
+    program = (
+        "import os, sys; open(f'{sys.argv[2]}/{os.getppid()}.pid', 'w').write('early-stopped')\n"
+        f"open(sys.argv[2] + '/metrics.log', 'w').write('loss=0.5\\n'); sys.exit({code})"
+    )
+    spec = collector("File", "/logs/metrics.log", "File")
+    (item,) = await run(tmp_path, program, spec, "/logs", maxTrialCount=1)
+    assert machines.last(item) == end
+
+
+@pytest.mark.slow
 async def test_f16_late_and_foreign_reports_are_turned_away(tmp_path: Path, stubs: Path) -> None:
     """F16: a report after the trial's end, for a trial that is none, or with another's token has a clear code and is not stored."""
     pb, services = rpc_strangers.compiled(stubs)
