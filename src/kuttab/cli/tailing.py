@@ -9,6 +9,7 @@ from typing import BinaryIO
 
 from kuttab.api import kinds, trial
 from kuttab.base import errors
+from kuttab.node import settings as node_settings
 from kuttab.rules import trial_state
 from kuttab.wiring import reading
 from kuttab.wiring import settings as settings_
@@ -39,9 +40,8 @@ async def show(settings: settings_.Settings, name: str, *, follow: bool, tail: i
 
 
 def log_file(settings: settings_.Settings, name: str) -> Path | None:
-    """The newest attempt's log of a trial."""
-    files = [file for folder in settings.trials.glob(f"*/{name}") for file in folder.glob("*/*.log")]
-    return max(files, key=lambda file: (file.parent.name, file.stat().st_mtime_ns), default=None)
+    """The newest attempt's log of a trial: what the measured program printed."""
+    return node_settings.main_log(settings.trials, name)
 
 
 async def _wait_for(settings: settings_.Settings, name: str) -> Path:

@@ -16,7 +16,7 @@ from typing import Any
 from kuttab.api import experiment, keys, kinds, meta, trial
 from kuttab.base import errors
 from kuttab.collector import reporting
-from kuttab.node import environ, images, meters, processes, support, volumes
+from kuttab.node import environ, images, meters, processes, settings, support, volumes
 from kuttab.ports import objects as port
 
 DB_MANAGER = "katib-db-manager.kubeflow:6789"
@@ -114,6 +114,8 @@ def containers(pod: meta.Resource, plan: Plan, sources: Sources, node: Node) -> 
     spec = pod.section("spec")
     try:
         plan.folder.mkdir(0o700, parents=True, exist_ok=True)
+        if plan.primary:
+            (plan.folder / settings.PRIMARY).write_text(plan.primary)
         base = plan.volumes_folder or plan.folder / "volumes"
         claims = node.data_dir / "claims" / pod.namespace
         folders = volumes.make_volumes(spec.get("volumes") or (), base, claims, sources.text, sources.binary)

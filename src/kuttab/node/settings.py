@@ -58,6 +58,19 @@ def attempt_folder(attempt: int, pod: str) -> str:
     return f"{attempt:03d}-{pod.rpartition('-')[2]}"
 
 
+PRIMARY = ".primary"
+"""File in an attempt's folder that names the container whose metrics are read; replicas that are not measured have none."""
+
+
+def main_log(trials: Path, name: str) -> Path | None:
+    """The log of a trial's newest attempt, below the folder of all trials: its measured container's when that is known."""
+    attempts = [attempt for folder in trials.glob(f"*/{name}") for attempt in folder.iterdir() if attempt.is_dir()]
+    marked = [attempt for attempt in attempts if (attempt / PRIMARY).is_file()]
+    files = [attempt / f"{(attempt / PRIMARY).read_text()}.log" for attempt in marked]
+    found = [file for file in files if file.is_file()] or [file for one in attempts for file in one.glob("*.log")]
+    return max(found, key=lambda file: (file.parent.name, file.stat().st_mtime_ns), default=None)
+
+
 def logs(data_dir: Path, namespace: str, job: str) -> list[Path]:
     """The log files of a job, oldest attempt first; they outlive the job's objects."""
     return sorted((data_dir / "trials" / namespace / job).glob("*/*.log"))

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from kuttab.api.history import TrialState
+from kuttab.node import settings as node_settings
 from kuttab.ports import observations as observation_port
 from kuttab.sdk import results
 from kuttab.wiring import nodes, reading
@@ -42,24 +43,32 @@ class LazyRows:
 
     def __call__(self, key: observation_port.TrialKey) -> Sequence[observation_port.Row]:
         """Rows in the order of arrival."""
-        found: list[Any] = []
 
         async def read() -> Sequence[observation_port.Row]:
             async with nodes.observations(self._settings) as log:
                 return await log.read(key)
 
-        def work() -> None:
-            try:
-                found.append(asyncio.run(read()))
-            except BaseException as problem:  # raised again where it was asked for
-                found.append(problem)
+        return in_thread(read)
 
-        thread = threading.Thread(target=work, name="kuttab-rows", daemon=True)
-        thread.start()
-        thread.join()
-        if isinstance(found[0], BaseException):
-            raise found[0]
-        return list(found[0])
+
+def in_thread(
+    read: Callable[[], Coroutine[Any, Any, Sequence[observation_port.Row]]],
+) -> list[observation_port.Row]:
+    """Run a coroutine in a thread of its own and wait for it: the caller's thread may have a loop that runs."""
+    found: list[Any] = []
+
+    def work() -> None:
+        try:
+            found.append(asyncio.run(read()))
+        except BaseException as problem:  # raised again where it was asked for
+            found.append(problem)
+
+    thread = threading.Thread(target=work, name="kuttab-rows", daemon=True)
+    thread.start()
+    thread.join()
+    if isinstance(found[0], BaseException):
+        raise found[0]
+    return list(found[0])
 
 
 async def result_of(
@@ -72,8 +81,7 @@ async def result_of(
 
 def log_file(settings: settings_.Settings, name: str) -> Path | None:
     """The newest attempt's log of a trial."""
-    files = [file for folder in settings.trials.glob(f"*/{name}") for file in folder.glob("*/*.log")]
-    return max(files, key=lambda file: (file.parent.name, file.stat().st_mtime_ns), default=None)
+    return node_settings.main_log(settings.trials, name)
 
 
 def failure_logs(settings: settings_.Settings, result: results.Result) -> dict[str, str]:

@@ -9,7 +9,7 @@ import signal
 import pytest
 
 from kuttab.api import kinds, meta
-from kuttab.node import identity, owners, pod_status, replica_rules
+from kuttab.node import identity, owners, pod_status, replica_rules, settings
 from kuttab.rules import workload as readings
 
 CONTAINERS = {
@@ -313,6 +313,26 @@ async def test_only_the_primary_replica_is_measured(machine):
     summary = await machine.observations.summarize(owners.trial_key(subject))
     assert summary.complete
     assert {name: values.latest for name, values in summary.metrics.items()} == {"loss": "0.25"}
+
+
+async def test_replicas_write_their_files_below_their_own_folders(machine):
+    """A replica that is not measured is kept from the machine's own folders too, and only the measured one's log is the trial's."""
+    source = {"fileSystemPath": {"path": "/logs-of-this-test/out/loss.log", "kind": "File", "format": "TEXT"}}
+    subject = await machine.trial(
+        primaryPodLabels={"training.kubeflow.org/replica-type": "worker"},
+        primaryContainerName="tensorflow",
+        metricsCollector={"collector": {"kind": "File"}, "source": source},
+    )
+    script = "mkdir -p /logs-of-this-test/out; echo $TF_CONFIG; echo loss=0.5 > /logs-of-this-test/out/loss.log; "
+    waiting = f"touch {machine.folder}/seen-$HOSTNAME; until test $(ls {machine.folder} | grep -c seen-) = 2; do sleep 0.02; done"
+    await machine.workload(kinds.TF_JOB, spec(kinds.TF_JOB, {"Worker": (2, script + waiting)}), owner=subject)
+    assert (await machine.done(kind=kinds.TF_JOB))[0] == "Succeeded"
+    assert not (machine.folder.parents[-1] / "logs-of-this-test").exists()
+    assert len(list(machine.folder.glob("node/trials/default/t/*/logs-of-this-test/out/loss.log"))) == 2
+    summary = await machine.observations.summarize(owners.trial_key(subject))
+    assert {name: values.latest for name, values in summary.metrics.items()} == {"loss": "0.5"}
+    log = settings.main_log(machine.settings.data_dir / "trials", "t")
+    assert json.loads(log.read_text())["task"] == {"type": "worker", "index": 0}
 
 
 async def test_trial_whose_primary_labels_fit_no_replica_fails_with_them(machine):
