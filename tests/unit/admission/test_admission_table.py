@@ -1,6 +1,7 @@
 """The table of 176 invalid or hostile manifests: every row, by number, with its verdict."""
 
 import copy
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,11 +11,12 @@ from kuttab.algorithms import engine
 from kuttab.algorithms.stopping import rule
 from kuttab.api import experiment, kinds, meta
 from kuttab.base import errors
-from kuttab.rules import template
+from kuttab.rules import naming, template
 from unit.admission import catalogues
 from unit.admission.manifests import identity, ownership, reading, running, space, workload
 from unit.admission.manifests.cases import ACT, BASE, ELSEWHERE, INERT, OK, REJ, WARN, Case, changed
 
+ROOT = Path(__file__).parents[3]
 ALL: list[Case] = [
     case for part in (identity, ownership, space, workload, running, reading) for case in part.ROWS.cases
 ]
@@ -155,9 +157,68 @@ def test_refused_on_update(case: Case) -> None:
 
 @pytest.mark.parametrize("case", [c for c in ALL if c.expect == ELSEWHERE], ids=lambda case: case.id)
 def test_rows_proven_elsewhere(case: Case) -> None:
-    """A row that admission does not decide says where it is decided; its manifest, were it sent, is not refused here."""
-    assert case.says
-    pytest.skip(f"row {case.row} ({case.title}): {case.says}")
+    """A row that admission does not decide names the tests that prove it, and they exist; one that needs a cluster says so."""
+    for proof in case.proof:
+        path, _, name = proof.partition("::")
+        assert f"def {name}(" in (ROOT / path).read_text(), proof
+    if not case.proof:
+        assert case.says.startswith("needs a cluster")
+        pytest.skip(f"row {case.row} ({case.title}): {case.says}")
+
+
+def test_row_006_children_of_like_named_experiments_differ() -> None:
+    """``foo`` with ``multivariate-tpe`` and ``foo-multivariate`` with ``tpe`` are both sound and share no child's name (K19)."""
+    made = []
+    for number, (name, algorithm) in enumerate((("foo", "multivariate-tpe"), ("foo-multivariate", "tpe"))):
+        delta = {"metadata.name": name, "spec.algorithm": {"algorithmName": algorithm}}
+        subject = verdict(Case("006", name, OK, delta)).object
+        assert isinstance(subject, experiment.Experiment)
+        made.append(meta.evolve(subject, metadata=meta.evolve(subject.metadata, uid=f"uid-{number}")))
+    one, two = ({subject.name, *(naming.trial_name(subject, slot) for slot in range(100))} for subject in made)
+    assert len(one) == len(two) == 101
+    assert not one & two
+    again = meta.evolve(made[0], metadata=meta.evolve(made[0].metadata, uid="uid-2"))
+    assert naming.trial_name(again, 0) != naming.trial_name(made[0], 0)
+
+
+def test_row_011_a_status_given_at_creation_is_dropped() -> None:
+    """Nobody creates an experiment that has already succeeded, or with a best trial that was never run."""
+    fake = {
+        "trials": 3,
+        "conditions": [{"type": "Succeeded", "status": "True"}],
+        "currentOptimalTrial": {"bestTrialName": "x", "observation": {}},
+    }
+    subject = verdict(Case("011", "", OK, {"status": fake})).object
+    assert isinstance(subject, experiment.Experiment)
+    assert subject.status == experiment.ExperimentStatus()
+
+
+def test_row_167_the_collector_is_stdout_by_default() -> None:
+    """Without a collector the program's output is read; the warning-free verdict of the table has this outcome."""
+    subject = verdict(Case("167", "", OK)).object
+    assert isinstance(subject, experiment.Experiment)
+    spec = subject.spec.metrics_collector_spec
+    assert spec is not None
+    assert spec.collector is not None
+    assert spec.collector.kind == "StdOut"
+
+
+def test_row_170_reading_runs_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A tag that would run a program in an unsafe loader leaves no trace."""
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(errors.InvalidError):
+        yaml.load('x: !!python/object/apply:os.system ["touch canary"]\n', "manifest.yaml")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("word", "wanted"),
+    [("0o17", 15), ("010", 8), ("1e3", 1000), ("0x10", 16), ("'12'", "12"), ("12:30:45", "12:30:45"), ("no", False)],
+)
+def test_row_172_words_are_read_as_kubectl_reads_them(word: str, wanted: object) -> None:
+    """The same JSON as from kubectl, in value and in type."""
+    found = yaml.load(f"a: {word}\n", "manifest.yaml")[0].value["a"]
+    assert (found, type(found)) == (wanted, type(wanted))
 
 
 def test_base_is_sound_and_unshared() -> None:

@@ -10,7 +10,6 @@ import sqlite3
 import stat
 import subprocess
 import sys
-import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -385,26 +384,10 @@ async def test_f22_questions_about_a_trial_use_indexes_only(log: sql.SqlObservat
     assert [plan for plan in found if " SCAN " in f" {plan.rpartition(': ')[2]} "] == []
 
 
-async def test_100000_rows_in_under_five_seconds(log: sql.SqlObservations) -> None:
-    """A report of 100,000 rows, in one call, takes less than 5 s on SQLite."""
-    rows = [Row("loss", str(index / 7), "2024-01-01T00:00:00Z") for index in range(100_000)]
-    started = time.monotonic()
-    await log.report(KEY, "pod", 0, rows)
-    assert time.monotonic() - started < 5
-    assert (await log.summarize(KEY)).metrics["loss"].count == 100_000
-
-
-async def test_a_short_trial_costs_a_fraction_of_a_millisecond(log: sql.SqlObservations) -> None:
-    """Rows, fence, marker and summary of a short trial take at most 2 ms of CPU (0.5 measured on a quiet machine)."""
-    await log.open()
-
-    async def one(index: int) -> None:
-        await log.complete(TrialKey(f"uid-{index}", f"t{index}"), "pod", 0, losses(*range(5)))
-
-    started = time.process_time()
-    for index in range(0, 200, 2):
-        await asyncio.gather(one(index), one(index + 1))
-    assert (time.process_time() - started) / 200 < 2e-3
+async def test_100000_rows_in_one_report(log: sql.SqlObservations) -> None:
+    """A report of 100,000 rows, in one call, is stored whole; what it costs is measured by benchmarks/store.py."""
+    await log.report(KEY, "pod", 0, [Row("loss", str(index / 7), "2024-01-01T00:00:00Z") for index in range(100_000)])
+    assert (await log.summarize(KEY)).metrics["loss"] == Aggregate("0.0", str(99_999 / 7), str(99_999 / 7), 100_000)
 
 
 def test_power_loss_settings(tmp_path: Path) -> None:

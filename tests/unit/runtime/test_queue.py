@@ -47,6 +47,23 @@ async def test_a_key_is_never_worked_on_twice_at_once() -> None:
 
 
 @virtual
+async def test_a_busy_key_goes_behind_those_that_wait() -> None:
+    """A key that always has more to do gets every turn but those of the others: each of 500 is served before it comes again (L7)."""
+    queue: WorkQueue[str] = WorkQueue()
+    queue.add("busy")
+    order = []
+    for number in range(500):
+        queue.add(f"other-{number}")
+    for _ in range(502):
+        key = await queue.get()
+        order.append(key)
+        if key == "busy":
+            queue.add("busy")
+        queue.done(key)
+    assert order == ["busy", *(f"other-{number}" for number in range(500)), "busy"]
+
+
+@virtual
 async def test_a_delay_fires_once_and_an_earlier_one_wins() -> None:
     """The earliest wish decides when a delayed key comes."""
     queue: WorkQueue[str] = WorkQueue()

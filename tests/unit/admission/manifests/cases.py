@@ -2,7 +2,7 @@
 
 Verdicts: REJ refused (some problem has the path ``at`` and says ``says``) · OK accepted without a word about it · WARN accepted with a
 warning that says ``says`` · INERT accepted, and a trial rendered from it holds the value byte for byte · ELSEWHERE not a matter of
-admission; ``says`` tells where it is proven.
+admission; ``says`` tells why, ``proof`` names the tests of this repository that prove the row.
 """
 
 import copy
@@ -89,6 +89,8 @@ class Case:
     namespace: limits.Namespace = field(default_factory=limits.Namespace)
     catalogue: Mapping[str, Any] = field(default_factory=dict)
     strict: bool = True
+    proof: tuple[str, ...] = ()
+    """ELSEWHERE: ``path::name`` of tests."""
 
     @property
     def id(self) -> str:
@@ -149,6 +151,6 @@ class Rows:
         for value in values:
             self.inert(row, f"value {value[:30]!a}", {f"{ACT}.list": ["relu", value]}, value)
 
-    def elsewhere(self, row: str, title: str, why: str) -> None:
+    def elsewhere(self, row: str, title: str, why: str, *proof: str) -> None:
         """Not decided here."""
-        self.cases.append(Case(row, title, ELSEWHERE, says=why))
+        self.cases.append(Case(row, title, ELSEWHERE, says=why, proof=proof))

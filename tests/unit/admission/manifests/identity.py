@@ -32,7 +32,13 @@ rej("004", "name 1exp", {NAME: "1exp"}, NAME, "start with a letter")
 rej("005", "name of 41 characters", {NAME: "a" * 41}, NAME, "at most 40")
 rej("005", "name of 253 characters", {NAME: "a" * 253}, NAME, "at most 40")
 ok("005", "name of 40 characters", {NAME: "a" * 40})
-elsewhere("006", "colliding child names", "names of children are functions of the uid: tests of rules.naming")
+elsewhere(
+    "006",
+    "colliding child names",
+    "names of children are functions of the uid, which a manifest has not",
+    "tests/unit/admission/test_admission_table.py::test_row_006_children_of_like_named_experiments_differ",
+    "tests/flow/test_accidents.py::test_a_strangers_job_fails_one_trial_and_is_left_alone",
+)
 ok("007", "only generateName", {NAME: DROP, "metadata.generateName": "sound-"})
 rej("007", "neither name nor generateName", {NAME: DROP}, NAME, "must be given")
 rej(
@@ -113,9 +119,19 @@ rej("015", "v1alpha3", {"apiVersion": "kubeflow.org/v1alpha3"}, "apiVersion", "w
 rej("015", "no apiVersion", {"apiVersion": DROP}, "apiVersion", "must be given")
 rej("015", "kind 5", {"kind": 5}, "kind", "must be given as text, not 5")
 elsewhere(
-    "016", "re-created while terminating", "uids and finalizers are the store's: tests of store; rows are keyed by uid"
+    "016",
+    "re-created while terminating",
+    "uids and finalizers are the store's; rows are keyed by uid",
+    "src/kuttab/testing/clients_deletion.py::test_finalizers_hold",
+    "src/kuttab/testing/clients_deletion.py::test_a_name_is_free_again",
+    "src/kuttab/testing/observations.py::test_s19_trials_are_told_apart_by_uid",
 )
-elsewhere("020", "500 experiments in a second", "fairness is the queue's: tests of runtime")
+elsewhere(
+    "020",
+    "500 experiments in a second",
+    "each one is sound; fairness is the queue's",
+    "tests/unit/runtime/test_queue.py::test_a_busy_key_goes_behind_those_that_wait",
+)
 
 # Counts and budget
 COUNT, PARALLEL, FAILED = "spec.maxTrialCount", "spec.parallelTrialCount", "spec.maxFailedTrialCount"
@@ -201,7 +217,12 @@ rej(
     "cannot be taken back",
     old={**MAXED, "spec.stop": True},
 )
-elsewhere("039", "stale resourceVersion", "409 is the store's answer: the contract suite of clients")
+elsewhere(
+    "039",
+    "stale resourceVersion",
+    "409 is the store's answer",
+    "src/kuttab/testing/clients_writes.py::test_update_needs_the_version_it_decided_on",
+)
 ok(
     "040",
     "UPDATE removes a finalizer",

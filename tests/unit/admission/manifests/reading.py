@@ -254,7 +254,17 @@ for title, raw, says in (
     ("byte order mark and CR LF", b"\xef\xbb\xbfa: 1\r\n", "must be given"),
 ):
     rej("173", title, {}, "apiVersion" if says == "must be given" else "", says, text=lambda raw=raw: raw)
-elsewhere("174", "AdmissionReview", "the envelope is the HTTP server's: tests of apiserver")
+elsewhere(
+    "174",
+    "AdmissionReview",
+    "the envelope is the HTTP server's",
+    "tests/unit/apiserver/test_api_manifest_rows.py::test_row_174_requests_of_any_shape",
+)
 for title, delta in (("sound", {}), ("UPDATE parallel", {"spec.parallelTrialCount": 6})):
     ok("175", title, delta, old={"status": {"trials": 3}} if delta else None)
-elsewhere("176", "Katib's examples", "test_admission_examples.py, over the files themselves")
+elsewhere(
+    "176",
+    "Katib's examples",
+    "the files themselves are read",
+    "tests/unit/admission/test_admission_examples.py::test_example",
+)

@@ -137,7 +137,12 @@ rej(
     "nested deeper than 64",
     text=lambda: "spec: " + "[" * 10_000 + "]" * 10_000,
 )
-elsewhere("140", "resources beyond quota", "quota is asked before a trial starts: tests of controllers and node")
+elsewhere(
+    "140",
+    "resources beyond quota",
+    "quota is asked before a trial starts",
+    "tests/flow/test_life.py::test_quota_waits_are_visible_and_rejections_fail_one_trial",
+)
 ok(
     "140",
     "resources",
@@ -182,7 +187,10 @@ rej(
 )
 warn("146", "no restartPolicy", {f"{POD}.restartPolicy": DROP}, "Kubernetes wants Never or OnFailure")
 elsewhere(
-    "146", "initContainer that never ends", "only running shows it: deadlines of node and of the trial controller"
+    "146",
+    "initContainer that never ends",
+    "only running shows it: the Job's activeDeadlineSeconds ends it",
+    "tests/unit/node/test_node_jobs.py::test_deadline_ends_the_process_group",
 )
 rej(
     "147",

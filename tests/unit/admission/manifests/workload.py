@@ -89,7 +89,12 @@ rej(
     "has no entry",
     catalogue=held(TEXT.replace("rate", "momentum")),
 )
-elsewhere("111", "configMap edited later", "the digest is kept by the experiment controller: tests of controllers")
+elsewhere(
+    "111",
+    "configMap edited later",
+    "the experiment controller keeps the first text for the whole run",
+    "tests/flow/test_accidents.py::test_the_template_is_the_one_the_experiment_began_with",
+)
 rej("112", "metadata.name", {f"{SPEC}.metadata": {"name": "x"}}, f"{SPEC}.metadata.name", "must be left out")
 rej(
     "112",
