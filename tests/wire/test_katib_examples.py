@@ -1,0 +1,102 @@
+"""Katib's published manifests, unmodified: each validates or is refused for the documented reason; those that validate run to their end."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from pathlib import Path
+
+import pytest
+
+from kuttab.admission import yaml
+from kuttab.api import conditions, keys
+from kuttab.base import errors
+from kuttab.wiring import machine, manifests, reading
+from kuttab.wiring import settings as settings_
+from wire import machines
+from wire.shell import EXAMPLES, ROOT, Shell
+
+FOLDER = ROOT / "../shared/katib-examples"
+IMAGES = EXAMPLES / "katib" / "images.yaml"
+GUIDE = ROOT / "docs/guides/katib-examples.md"
+ROW = re.compile(r"\| (\S+\.yaml) \| (runs|refused) \| (.+) \|")
+TABLE = {match[1]: (match[2], match[3]) for match in ROW.finditer(GUIDE.read_text())}
+RUNNING = [name for name, (verdict, _) in TABLE.items() if verdict == "runs" and not name.startswith("support/")]
+
+pytestmark = pytest.mark.skipif(
+    not FOLDER.is_dir(), reason="the published examples are not beside the checkout (../shared/katib-examples)"
+)
+
+
+def settings(data: Path) -> settings_.Settings:
+    """A data folder with the stand-ins for the images."""
+    return settings_.Settings(data=data, images=settings_.read_images(IMAGES, data))
+
+
+def documents(name: str) -> manifests.Manifest:
+    """A manifest; one whose template is in the shipped ConfigMap gets that beside it, as in a cluster."""
+    read = [*yaml.load((FOLDER / name).read_bytes(), name)]
+    if "configmap-source" in name:
+        read += yaml.load((FOLDER / "support/trial-templates-configmap.yaml").read_bytes(), name)
+    return manifests.Manifest(name, read)
+
+
+def test_the_table_lists_every_published_file() -> None:
+    """No example is without a verdict, and no verdict is about nothing."""
+    there = {str(path.relative_to(FOLDER)) for path in FOLDER.glob("*/*.yaml")}
+    assert set(TABLE) == there
+    assert len(RUNNING) == 18
+
+
+@pytest.mark.parametrize("name", list(TABLE))
+def test_each_validates_or_is_refused_for_the_documented_reason(tmp_path: Path, name: str) -> None:
+    """What admission says is what the guide says."""
+    verdict, reason = TABLE[name]
+    problems: list[errors.Problem] = []
+    warnings: list[str] = []
+    try:
+        warnings = manifests.check(documents(name), settings(tmp_path)).warnings
+    except errors.InvalidError as problem:
+        problems = list(problem.problems)
+    assert verdict == ("refused" if problems else "runs")
+    assert not problems or reason in " ".join(map(str, problems))
+    assert all(item.line for item in problems)
+    assert all(warning.partition(": ")[2] in reason for warning in warnings)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["random", "grid"])
+def test_random_and_grid_run_to_their_end_by_the_command(tmp_path: Path, name: str) -> None:
+    """Unmodified, with the images setting alone: twelve trials and a best one."""
+    done = Shell(tmp_path / "data")("run", FOLDER / f"hp-tuning/{name}.yaml", "--images", IMAGES, "--json")
+    assert done.code == 0, done.err
+    status = done.json["experiment"]["status"]
+    assert status["trialsSucceeded"] == 12
+    best = status["currentOptimalTrial"]
+    assert float(best["observation"]["metrics"][0]["min"]) < 0.45
+    assert {item["name"] for item in best["parameterAssignments"]} == {"lr", "momentum"}
+
+
+@pytest.mark.slow
+async def test_all_that_can_run_run_to_their_end(tmp_path: Path) -> None:
+    """Every other example at once on one machine: each succeeds with its whole budget or its goal, and measured its objective."""
+    names = [name for name in RUNNING if name not in ("hp-tuning/random.yaml", "hp-tuning/grid.yaml")]
+    async with machine.running(settings(tmp_path / "data")) as world:
+        subjects = []
+        for name in names:
+            [document] = documents(name).documents
+            subjects.append(await machines.submit(world, document.value))
+        ended = await asyncio.gather(*(machines.finish(world, subject) for subject in subjects))
+        for name, subject in zip(names, ended, strict=True):
+            told = [(c.type, c.message) for c in subject.status.conditions or ()]
+            trials = await reading.trials_of(world.objects, subject)
+            story = [(item.name, (item.status.conditions or [])[-1].message) for item in trials]
+            assert conditions.is_true(subject.status.conditions, keys.SUCCEEDED), (name, told, story)
+            best = subject.status.current_optimal_trial
+            assert best is not None, name
+            assert best.best_trial_name, name
+            assert not subject.status.trials_failed, (name, story)
+            assert not subject.status.trial_metrics_unavailable, (name, story)
+            budget = subject.spec.max_trial_count or 0
+            goal = "goal" in told[-1][1].lower()
+            assert len(trials) == budget or goal, (name, told, len(trials))
