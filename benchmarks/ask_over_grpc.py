@@ -1,7 +1,7 @@
 """What asking over gRPC adds to an algorithm's own time: ``python benchmarks/ask_over_grpc.py``.
 
 One trial changes between two asks, as in a running experiment; client and service share one process and one loop, so the figure
-holds both sides' work. Prints medians in milliseconds.
+holds both sides' work. Prints medians in milliseconds of wall time, and of CPU time for machines that are busy with other things.
 """
 
 import asyncio
@@ -58,13 +58,13 @@ async def over_grpc(algorithm, size):
     asked = subject(algorithm)
     times = []
     for slot in range(size, size + ASKS):
-        started = time.perf_counter()
+        started = time.perf_counter(), time.process_time()
         await client.suggest(port.Request(asked, trials, slot, 1))
-        times.append(time.perf_counter() - started)
+        times.append((time.perf_counter() - started[0], time.process_time() - started[1]))
         trials.put(record(slot, source))
     await client.close()
     await server.stop(0)
-    return statistics.median(times[1:]) * 1e3
+    return middle(times)
 
 
 def alone(algorithm, size):
@@ -73,19 +73,24 @@ def alone(algorithm, size):
     session.update(record(slot, source) for slot in range(size))
     times = []
     for slot in range(size, size + ASKS):
-        started = time.perf_counter()
+        started = time.perf_counter(), time.process_time()
         session.propose(slot, 1)
-        times.append(time.perf_counter() - started)
+        times.append((time.perf_counter() - started[0], time.process_time() - started[1]))
         session.update([record(slot, source)])
-    return statistics.median(times[1:]) * 1e3
+    return middle(times)
+
+
+def middle(times):
+    return [statistics.median(column) * 1e3 for column in zip(*times[1:], strict=True)]
 
 
 def main():
     for algorithm in ("random", "tpe"):
         for size in (100, 1000):
-            both, own = asyncio.run(over_grpc(algorithm, size)), alone(algorithm, size)
+            (both, both_cpu), (own, own_cpu) = asyncio.run(over_grpc(algorithm, size)), alone(algorithm, size)
             print(
                 f"{algorithm:8} {size:5} trials: {both:6.2f} ms over gRPC, {own:6.2f} ms alone, adds {both - own:6.2f} ms"
+                f" ({both_cpu - own_cpu:.2f} ms of CPU)"
             )
 
 

@@ -36,6 +36,7 @@ def serve(
     ] = "",
     image: common.Image = None,
     images: common.Images = None,
+    config: common.Config = None,
     json: common.Json = False,
     quiet: common.Quiet = False,
 ) -> None:
@@ -48,7 +49,7 @@ def serve(
 
     from kuttab.wiring import serving
 
-    settings = common.settings(data, image, images)
+    settings = common.configured(data, image, images, config, remember=True)
     if database:
         settings = dataclasses.replace(settings, database=database)
     doors = serving.Doors(host, port, db_manager_port, kubeconfig, tls)
