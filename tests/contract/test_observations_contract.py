@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from kuttab.observations import memory, sql
+from kuttab.observations import behind, memory, sql
 from kuttab.testing.observations import ObservationsContract
 
 
@@ -40,5 +40,16 @@ class TestSqliteInMemory(ObservationsContract):
     async def observations(self) -> AsyncIterator[sql.SqlObservations]:
         """An empty database."""
         log = sql.SqlObservations("sqlite://")
+        yield log
+        await log.close()
+
+
+class TestBehind(ObservationsContract):
+    """A step behind an SQLite file."""
+
+    @pytest.fixture
+    async def observations(self, tmp_path: Path) -> AsyncIterator[behind.Behind]:
+        """An empty file."""
+        log = behind.Behind(sql.SqlObservations(f"sqlite:///{tmp_path}/observations.db"), behind.Gate())
         yield log
         await log.close()

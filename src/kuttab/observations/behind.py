@@ -67,6 +67,7 @@ class Behind:
         self._gate = gate
         self._recent: collections.OrderedDict[str, Summary] = collections.OrderedDict()
         self._waiting: set[asyncio.Future[None]] = set()
+        self._closed = False
 
     async def open(self) -> None:
         """See the log."""
@@ -74,10 +75,13 @@ class Behind:
 
     async def close(self) -> None:
         """Bring everything to the disk (for a few seconds while it refuses) and close the log."""
+        loop = asyncio.get_running_loop()
+        end = loop.time() + _CLOSING
         try:
-            if self._waiting:
-                await asyncio.wait(set(self._waiting), timeout=_CLOSING)
+            while self._waiting and (left := end - loop.time()) > 0:
+                await asyncio.wait(set(self._waiting), timeout=left)
         finally:
+            self._closed = True
             await self._log.close()
 
     async def complete(self, trial: TrialKey, source: str, first_seq: int, rows: Sequence[Row]) -> Summary:
@@ -87,7 +91,7 @@ class Behind:
             return await self._log.complete(trial, source, first_seq, rows)
         checks.check_key(trial, source)
         checked = checks.check_rows(0, rows)
-        self._carry(_End(trial, source, checked, self._gate.enter()))
+        self._carry(_End(trial, source, checked, self._gate.enter()), _FIRST_PAUSE)
         summed = observation.Accumulator()
         summed.add(checked)
         summary = Summary(summed.aggregates(), complete=True)
@@ -135,7 +139,7 @@ class Behind:
         """See the log."""
         return await self._log.named(name)
 
-    def _carry(self, end: _End, pause: float = _FIRST_PAUSE) -> None:
+    def _carry(self, end: _End, pause: float) -> None:
         """Hand an end to the log, again and again until it has taken it."""
         done = self._log.begin_complete(end.trial, end.source, end.rows, lambda: self._gate.leave(end.ticket))
         self._waiting.add(done)
@@ -154,7 +158,9 @@ class Behind:
 
         def again() -> None:
             self._waiting.discard(retry)
-            self._carry(end, min(pause * 2, _LONGEST_PAUSE))
+            if not self._closed:
+                self._carry(end, min(pause * 2, _LONGEST_PAUSE))
+            retry.set_result(None)
 
         loop.call_later(pause, again)
 
