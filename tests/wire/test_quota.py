@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from kuttab.api import conditions, keys, kinds, trial
+from kuttab.base import errors
+from kuttab.node import slots
 from kuttab.rules import explaining, trial_state
-from kuttab.wiring import machine, reading
+from kuttab.wiring import machine, quotas, reading
 from quota_servers import Server
 from wire import machines
-from wire.shell import Shell, manifest, write
+from wire.shell import EXAMPLES, Shell, manifest, write
 
 LAUNCHER = ["sh", "-c", "cat $OMPI_MCA_orte_default_hostfile; echo loss=$0", "${trialParameters.x}"]
 
@@ -45,6 +49,7 @@ def state(item: trial.Trial) -> str:
     return str(trial_state.state(item.status.conditions))
 
 
+@pytest.mark.slow
 async def test_mpi_jobs_with_a_service_that_waits_admits_rejects_errs_and_says_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -149,6 +154,7 @@ async def test_a_hundred_trials_with_a_third_of_errors_none_fails_and_the_quota_
         assert len(set(server.released)) >= 97  # the rest is in the journal: the service said 500 at the end
 
 
+@pytest.mark.slow
 def test_slots_let_as_many_run_as_fit(tmp_path: Path) -> None:
     """`--quota slots:cpus=2` over Jobs of one core with parallelTrialCount 4: never more than two at once, and all succeed."""
     marks = tmp_path / "marks"
@@ -168,37 +174,98 @@ def test_slots_let_as_many_run_as_fit(tmp_path: Path) -> None:
     assert max(int(name.removeprefix("n")) for name in os.listdir(marks)) <= 2
 
 
-def test_a_workload_beyond_the_machine_is_rejected_with_the_numbers(tmp_path: Path) -> None:
+async def test_a_workload_beyond_the_machine_is_rejected_with_the_numbers(tmp_path: Path) -> None:
     """What can never run fails its trial, and the message says what was asked for and what there is."""
     document = manifest("print('loss=1')", maxFailedTrialCount=1, container={"resources": {"requests": {"cpu": 3}}})
-    shell = Shell(tmp_path / "data")
-    done = shell("run", write(tmp_path, document), "--quota", "slots:cpus=2")
-    assert done.code == 1
-    assert "3 CPUs of 2" in shell("explain", "e").out
+    ended, trials = await machines.run(machines.settings(tmp_path / "data", quota="slots:cpus=2"), document)
+    assert conditions.is_true(ended.status.conditions, keys.FAILED)
+    assert any("3 CPUs of 2" in explaining.trial_story(item)[0] for item in trials)
 
 
 @pytest.mark.parametrize(
-    ("text", "words"),
-    [("slots:cpus=many", "quota.cpus"),
-     ("slots:cores=2", "quota.cores"), ("sometimes", "must be none, slots"), ("ftp://x", "must look like")],
-)  # fmt: skip
-def test_a_bad_quota_is_refused_before_anything_runs(tmp_path: Path, text: str, words: str) -> None:
-    """Exit code 2 and what is allowed."""
-    done = Shell(tmp_path / "data")("run", write(tmp_path, manifest("")), "--quota", text)
+    ("value", "words"),
+    [
+        ("slots:cpus=many", "quota.cpus"),
+        ("slots:cores=2", "quota.cores"),
+        ("sometimes", "must be none, slots"),
+        ("ftp://x", "must look like"),
+        ({"url": "http://x/", "cpus": 2}, "quota.url"),
+        ({"memory": "-1"}, "quota.memory"),
+    ],
+)
+def test_a_bad_quota_is_told_with_its_field(value: Any, words: str) -> None:
+    """What is wrong, and what is allowed."""
+    with pytest.raises(errors.BadInputError, match=words):
+        quotas.read(value)
+
+
+@pytest.mark.slow
+def test_a_bad_quota_is_refused_before_anything_runs(tmp_path: Path) -> None:
+    """Exit code 2 and one line."""
+    done = Shell(tmp_path / "data")("run", write(tmp_path, manifest("")), "--quota", "slots:cpus=many")
     assert done.code == 2
-    assert words in done.err
+    assert "quota.cpus: 'many' must be a quantity such as 4 or 16Gi" in done.err
+    assert not (tmp_path / "data").exists()
+
+
+@pytest.mark.parametrize(
+    ("value", "setting"),
+    [
+        ("", quotas.Setting()),
+        ("none", quotas.Setting()),
+        ("slots", quotas.Setting(local=True)),
+        ("slots:cpus=4, memory=2Gi,gpus=1", quotas.Setting(local=True, cpus=4, memory=2**31, gpus=1)),
+        ({"cpus": "500m"}, quotas.Setting(local=True, cpus=0.5)),
+        ({"slots": True}, quotas.Setting(local=True)),
+        ({"url": "http://h:1/q"}, quotas.Setting(url="http://h:1/q")),
+        ("https://h/q", quotas.Setting(url="https://h/q")),
+    ],
+)
+def test_the_setting_in_all_its_spellings(value: Any, setting: quotas.Setting) -> None:
+    """Text from the command line and maps from the configuration say the same."""
+    assert quotas.read(value) == setting
+
+
+def test_what_is_not_named_is_what_the_machine_has() -> None:
+    """Slots of two cores still count all memory and devices."""
+    capacity, seen = quotas.read("slots:cpus=2").capacity(), slots.seen()
+    assert (capacity.cpus, capacity.memory, capacity.gpus) == (2, seen.memory, seen.gpus)
 
 
 def test_the_quota_can_stand_in_the_configuration(tmp_path: Path) -> None:
-    """runtime.quota of the configuration file is the option's twin, and its mistakes have a path and a line."""
+    """runtime.quota of the configuration file is the option's twin, the option wins, and mistakes have a path and a line."""
     config = tmp_path / "config.yaml"
     text = "apiVersion: config.kubeflow.org/v1beta1\nkind: KatibConfig\nruntime:\n  quota:\n    cpus: {}\n"
-    document = manifest("print('loss=1')", maxFailedTrialCount=1, container={"resources": {"requests": {"cpu": 3}}})
-    file = write(tmp_path, document)
-    shell = Shell(tmp_path / "data")
     config.write_text(text.format("2"))
-    assert shell("run", file, "--config", config).code == 1
+    assert quotas.read(machines.settings(tmp_path, config).quota) == quotas.Setting(local=True, cpus=2)
+    assert machines.settings(tmp_path, config, quota="none").quota == "none"
     config.write_text(text.format("lots"))
-    done = shell("run", file, "--config", config, "--name", "f")
-    assert done.code == 2
-    assert "5:5: runtime.quota.cpus" in done.err
+    with pytest.raises(errors.InvalidError) as caught:
+        machines.settings(tmp_path, config)
+    [problem] = caught.value.problems
+    assert (problem.path, problem.line) == ("runtime.quota.cpus", 5)
+
+
+@pytest.mark.slow
+def test_the_example_service_and_its_mpi_jobs(tmp_path: Path) -> None:
+    """The service of the guide admits two MPIJobs at a time of the four that may run, and holds nothing at the end."""
+    service = subprocess.Popen(
+        [sys.executable, EXAMPLES / "quota/service.py", "0", "4"], stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert service.stdout is not None
+        url = service.stdout.readline().strip()
+        done = Shell(tmp_path / "data")("run", EXAMPLES / "quota/mpijobs.yaml", "--quota", url, "--json")
+        assert done.code == 0, done.err
+        assert done.json["experiment"]["status"]["trialsSucceeded"] == 8
+    finally:
+        service.kill()
+        service.communicate()
+
+
+@pytest.mark.slow
+def test_the_distributed_example_runs_to_its_end(tmp_path: Path) -> None:
+    """Master and workers of each trial find each other on loopback, two trials side by side."""
+    done = Shell(tmp_path / "data")("run", EXAMPLES / "distributed.yaml", "--quota", "slots:cpus=3", "--json")
+    assert done.code == 0, done.err
+    assert done.json["experiment"]["status"]["trialsSucceeded"] == 6
