@@ -8,7 +8,7 @@ ROOMS := rules admission api store controllers
 BENCH := .venv-bench
 
 .DEFAULT_GOAL := help
-.PHONY: help quickstart test strangers check fix unit types walls lint bench bench-search bench-ask bench-rungs generate clean coverage covered
+.PHONY: help quickstart test strangers check fix unit types walls lint bench bench-search bench-ask bench-rungs bench-functions generate clean coverage covered
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk 'BEGIN {FS = ":.*## "} {printf "  %-14s %s\n", $$1, $$2}'
@@ -84,6 +84,10 @@ bench-ask: $(BENCH)/.installed ## CPU time of one ask and tell, beside Optuna's 
 
 bench-rungs: $(STAMP) ## Multi-fidelity searches on simulated workers
 	@nice -n 19 $(BIN)/python benchmarks/multi_fidelity.py
+
+bench-functions: $(BENCH)/.installed ## Function trials a second, beside Optuna, Ray Tune and Syne Tune; reports; 20,000 trials
+	@$(BENCH)/bin/python benchmarks/functions.py
+	@$(BENCH)/bin/python benchmarks/functions.py --reports --idle --large
 
 generate: $(STAMP) ## Write generated files again
 	@$(BIN)/python tools/generate.py
