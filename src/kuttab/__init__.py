@@ -19,9 +19,13 @@ if TYPE_CHECKING:
     from kuttab.sdk.optimizer import Optimizer as Optimizer
     from kuttab.sdk.results import Result as Result
     from kuttab.sdk.views import Progress as Progress
+    from kuttab.wiring.clients import AsyncClient as AsyncClient
+    from kuttab.wiring.clients import Client as Client
     from kuttab.wiring.tuning import tune as tune
 
 _HOMES = {
+    "AsyncClient": "kuttab.wiring.clients",
+    "Client": "kuttab.wiring.clients",
     "EarlyStopped": "kuttab.collector.reporting",
     "Optimizer": "kuttab.sdk.optimizer",
     "Progress": "kuttab.sdk.views",
@@ -33,6 +37,8 @@ _HOMES = {
 }
 
 __all__ = [
+    "AsyncClient",
+    "Client",
     "EarlyStopped",
     "Optimizer",
     "Progress",

@@ -74,6 +74,22 @@ def read(path: Path | None = None, context: str | None = None) -> Access:
     return Access(config.cluster.server, config.namespace, verify, auth)
 
 
+def of(url: str, token: str = "", authority: Path | None = None, namespace: str = "default") -> Access:
+    """Access by an address and a bearer token; ``authority`` is the file of the certificate that signed the server's.
+
+    Raises BadInputError.
+    """
+    if not url.startswith(("http://", "https://")):
+        raise errors.BadInputError(f"url: expected http://HOST:PORT or https://HOST:PORT, got {url!r}")
+    user = models.User(token=token or None)
+    cluster = models.Cluster(server=url, certificate_auth=str(authority) if authority else None)
+    try:
+        verify = client_adapter.verify_cluster(cluster, user, lambda name: name, trust_env=False)
+    except _UNUSABLE as problem:
+        raise errors.BadInputError(f"certificate authority {authority} cannot be used: {problem}") from problem
+    return Access(url, namespace, verify, client_adapter.user_auth(user))
+
+
 class Wire:
     """Connections to one API server. ``requests`` counts what was sent, by what the caller named it."""
 

@@ -22,6 +22,7 @@ from kuttab.controllers import dressing, measuring, trial
 from kuttab.ports import objects as object_port
 from kuttab.ports import observations as observation_port
 from kuttab.ports import pod_logs as log_port
+from kuttab.rules import prior
 from kuttab.runtime import controller, informer, manager
 from kuttab.wiring import catalogue, nodes, plane, suggesting, warming
 from kuttab.wiring import settings as settings_
@@ -42,11 +43,15 @@ WORKERS = 8
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """``kubeconfig`` and ``context`` say which cluster (None: as kubectl finds it); ``machine`` where our own data lie."""
+    """``kubeconfig`` and ``context`` say which cluster (None: as kubectl finds it); ``machine`` where our own data lie.
+
+    With ``namespace``, only experiments of that one are run.
+    """
 
     machine: settings_.Settings
     kubeconfig: Path | None = None
     context: str | None = None
+    namespace: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +103,7 @@ async def opened(settings: Settings, complain: Callable[[str], object] = str) ->
         raise errors.BadInputError(text) from problem
 
     settings.machine.data.mkdir(mode=0o700, parents=True, exist_ok=True)
-    async with kube.KubeClient.connect(settings.kubeconfig, settings.context) as client:
+    async with kube.KubeClient.connect(settings.kubeconfig, settings.context, only=settings.namespace) as client:
         server, workloads = await _greet(client, complain)
         async with nodes.observations(settings.machine) as rows:
             yield _composed(settings, client, rows, server, workloads)
@@ -197,6 +202,9 @@ def admission(
         if source is not None:
             where = (source.config_map_namespace or subject.namespace, source.config_map_name)
             maps[where] = {source.template_path: text}
+        warm = subject.spec.warm_start
+        if warm is not None and warm.config_map_name:  # read, and judged, where the algorithm is asked
+            maps[subject.namespace, warm.config_map_name] = {prior.KEY: prior.write(())}
         offered = _Catalogue(settings, workloads, maps)
         admitted = chain.admit(subject, catalogue=offered, user=limits.SYSTEM_USER).object
         assert isinstance(admitted, experiment.Experiment)

@@ -1,7 +1,8 @@
 """The owner of a data folder lends its objects to other commands of the same user, over a Unix socket in that folder.
 
 So ``kuttab stop`` reaches an experiment that ``kuttab run`` runs in another terminal. One JSON document a line each way; the socket is
-readable by its user alone. Only verbs of the objects port; watching is done by listing again.
+readable by its user alone. Only verbs of the objects port; a
+watch takes a connection of its own.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -61,12 +62,34 @@ class ControlServer:
     async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             while line := await reader.readline():
+                if b'"watch"' in line and (wanted := _watched(line)) is not None:
+                    await self._stream(wanted, reader, writer)
+                    return
                 writer.write(json.dumps(await self._answer(line)).encode() + b"\n")
                 await writer.drain()
         except (ValueError, ConnectionError) as problem:
             logger.info("control_dropped", problem=problem)
         finally:
             writer.close()
+
+    async def _stream(self, args: dict[str, Any], reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Events until the other side hangs up: a connection that watches does nothing else."""
+
+        async def send() -> None:
+            events = self._objects.watch(_kind(args), args.get("namespace"), fields=args.get("fields", ""))
+            async with contextlib.aclosing(events) as found:  # type: ignore[type-var]
+                async for event in found:
+                    document = {"type": event.type, "object": meta.dump(event.object)}
+                    writer.write(json.dumps(document).encode() + b"\n")
+                    await writer.drain()
+
+        sending, leaving = asyncio.ensure_future(send()), asyncio.ensure_future(reader.read(1))
+        try:
+            await asyncio.wait({sending, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            sending.cancel()
+            leaving.cancel()
+            await asyncio.gather(sending, leaving, return_exceptions=True)
 
     async def _answer(self, line: bytes) -> dict[str, Any]:
         try:
@@ -167,6 +190,26 @@ class RemoteObjects:
         return answer["ok"]
 
 
+async def watch(data: Path, kind: kinds.Kind, namespace: str, fields: str) -> AsyncGenerator[port.WatchEvent, None]:
+    """What exists and then every change, from whoever owns the folder, over a connection of its own. UnavailableError when it goes away."""
+    try:
+        reader, writer = await asyncio.open_unix_connection(address(data), limit=LINE_LIMIT)
+    except OSError as problem:
+        raise errors.UnavailableError("no process owns the data folder") from problem
+    args = {"apiVersion": kind.api_version, "kind": kind.kind, "namespace": namespace, "fields": fields}
+    try:
+        writer.write(json.dumps({"verb": "watch", "args": args}).encode() + b"\n")
+        await writer.drain()
+        while line := await reader.readline():
+            event = json.loads(line)
+            yield port.WatchEvent(port.EventType(event["type"]), kinds.load(event["object"]))
+    except ConnectionError as problem:
+        raise errors.UnavailableError("the process that owns the data folder went away") from problem
+    finally:
+        writer.close()
+    raise errors.UnavailableError("the process that owns the data folder went away")
+
+
 @contextlib.asynccontextmanager
 async def reach(data: Path) -> AsyncIterator[RemoteObjects | None]:
     """The objects of whoever owns the folder, or None when nobody answers on the socket."""
@@ -181,6 +224,18 @@ async def reach(data: Path) -> AsyncIterator[RemoteObjects | None]:
         writer.close()
         with contextlib.suppress(ConnectionError):
             await writer.wait_closed()
+
+
+def _watched(line: bytes) -> dict[str, Any] | None:
+    """The arguments of a watch, None for another request."""
+    try:
+        request = json.loads(line)
+    except ValueError:
+        return None
+    if not isinstance(request, dict) or request.get("verb") != "watch":
+        return None
+    args = request.get("args")
+    return args if isinstance(args, dict) and "apiVersion" in args and "kind" in args else None
 
 
 def _kind(args: dict[str, Any]) -> kinds.Kind:

@@ -127,24 +127,29 @@ class Writers:
         return self._objects.admitting(admit)
 
     async def _config_maps(self, obj: meta.Object) -> dict[tuple[str, str], dict[str, str]]:
-        """The ConfigMap that an experiment takes its template from."""
+        """The ConfigMaps that an experiment refers to: its template's, and that of its earlier results."""
         if obj.kind != kinds.EXPERIMENT.kind:
             return {}
         spec = obj.section("spec") if not isinstance(obj, experiment.Experiment) else meta.dump(obj.spec)
-        template = spec.get("trialTemplate") if isinstance(spec, dict) else None
-        source = template.get("configMap") if isinstance(template, dict) else None
-        if not isinstance(source, dict):
-            return {}
-        namespace, name = source.get("configMapNamespace") or obj.namespace, source.get("configMapName")
-        if not isinstance(namespace, str) or not isinstance(name, str):
-            return {}
-        try:
-            found = await self._objects.get(kinds.CONFIG_MAP, namespace, name)
-        except errors.NotFoundError:
-            return {}
-        data = found.section("data")
-        texts = data.items() if isinstance(data, dict) else ()
-        return {(namespace, name): {key: value for key, value in texts if isinstance(value, str)}}
+        found = {}
+        for key in _references(spec if isinstance(spec, dict) else {}, obj.namespace):
+            with contextlib.suppress(errors.NotFoundError):
+                data = (await self._objects.get(kinds.CONFIG_MAP, *key)).section("data")
+                texts = data.items() if isinstance(data, dict) else ()
+                found[key] = {name: value for name, value in texts if isinstance(value, str)}
+        return found
+
+
+def _references(spec: meta.Json, home: str) -> list[tuple[str, str]]:
+    """Namespace and name of the ConfigMaps that a spec refers to, whatever its shape."""
+    template, warm = spec.get("trialTemplate"), spec.get("warmStart")
+    source = template.get("configMap") if isinstance(template, dict) else None
+    found: list[tuple[Any, Any]] = []
+    if isinstance(source, dict):
+        found.append((source.get("configMapNamespace") or home, source.get("configMapName")))
+    if isinstance(warm, dict):
+        found.append((home, warm.get("configMapName")))
+    return [key for key in found if all(isinstance(part, str) and part for part in key)]
 
 
 @contextlib.asynccontextmanager
