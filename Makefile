@@ -80,10 +80,10 @@ bench-search: $(BENCH)/.installed ## Search quality beside other libraries (many
 	@$(BENCH)/bin/python -W ignore benchmarks/search_quality.py report --output docs/benchmarks.md
 
 bench-ask: $(BENCH)/.installed ## CPU time of one ask and tell, beside Optuna's samplers
-	@nice -n 19 $(BENCH)/bin/python -W ignore benchmarks/ask_cost.py --peers
+	@nice -n 19 $(BENCH)/bin/python -W ignore benchmarks/ask_cost.py --peers --output .kuttab/bench/ask_cost.json
 
-bench-rungs: $(STAMP) ## Multi-fidelity searches on simulated workers
-	@nice -n 19 $(BIN)/python benchmarks/multi_fidelity.py
+bench-rungs: $(BENCH)/.installed ## Multi-fidelity searches on simulated workers
+	@nice -n 19 $(BENCH)/bin/python -W ignore benchmarks/multi_fidelity.py --output .kuttab/bench/multi_fidelity.json
 
 bench-functions: $(BENCH)/.installed ## Function trials a second, beside Optuna, Ray Tune and Syne Tune; reports; 20,000 trials
 	@$(BENCH)/bin/python benchmarks/functions.py
