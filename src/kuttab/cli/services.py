@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -43,6 +44,18 @@ def suggestion(
 
 
 def early_stopping(
+    kubeconfig: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Cluster whose trials are marked (default in a pod: its own).", show_default=False
+        ),
+    ] = None,
+    context: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Context of the kubeconfig.", show_default=False)
+    ] = None,
+    namespace: Annotated[
+        str, typer.Option("--namespace", "-n", help="Namespace of the trials (default: one's own).", show_default=False)
+    ] = "",
     host: Host = "",
     port: Annotated[
         int | None,
@@ -57,7 +70,8 @@ def early_stopping(
     """Serve the early-stopping rules over Katib's gRPC, for any Katib; SIGTERM ends it in order."""
     from kuttab.wiring import services
 
-    common.run_async(services.early_stopping(host, port, _announce))
+    where = services.Where(kubeconfig, context, namespace)
+    common.run_async(services.early_stopping(where, host, port, _announce))
 
 
 def db_manager(

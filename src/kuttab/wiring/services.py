@@ -6,16 +6,19 @@ has none, like a db-manager, knows trials by name alone.
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from urllib import parse
 
 from kuttab.algorithms import registry
 from kuttab.api import keys
-from kuttab.base import errors
+from kuttab.base import clock, errors
 from kuttab.ports import observations as observation_port
-from kuttab.wiring import nodes
+from kuttab.wiring import marking, nodes
 from kuttab.wiring import settings as settings_
 
 Announce = Callable[[str], None]
@@ -33,18 +36,36 @@ async def suggestion(only: str, host: str, port: int | None, announce: Announce)
     await _serve([service.handler()], service.health(), host, wanted, announce)
 
 
-async def early_stopping(host: str, port: int | None, announce: Announce) -> None:
-    """Serve the early-stopping rules until told to end; metrics come from the db-manager that each request names."""
+@dataclass(frozen=True, slots=True)
+class Where:
+    """Which cluster, and which of its namespaces (empty: the one of the pod or kubeconfig)."""
+
+    kubeconfig: Path | None = None
+    context: str | None = None
+    namespace: str = ""
+
+    @property
+    def given(self) -> bool:
+        """Whether there is a cluster at all: one was named, or this is a pod."""
+        return self.kubeconfig is not None or self.context is not None or "KUBERNETES_SERVICE_HOST" in os.environ
+
+
+async def early_stopping(where: Where, host: str, port: int | None, announce: Announce) -> None:
+    """Serve the early-stopping rules until told to end; metrics come from the db-manager that each request names.
+
+    In a cluster trials are marked at their collectors' request; without one no such request is honoured.
+    """
     from kuttab.rpc import hosting, servers
 
-    service = servers.EarlyStoppingService(_no_trials)
     wanted = port
     if wanted is None:
         wanted = hosting.port_from(keys.ENV_EARLY_STOPPING_PORT, hosting.EARLY_STOPPING_PORT)
-    try:
-        await _serve([service.handler()], service.health(), host, wanted, announce)
-    finally:
-        await service.close()
+    async with _stop_in(where) as stop:
+        service = servers.EarlyStoppingService(stop)
+        try:
+            await _serve([service.handler()], service.health(), host, wanted, announce)
+        finally:
+            await service.close()
 
 
 async def db_manager(settings: settings_.Settings, host: str, port: int | None, announce: Announce) -> None:
@@ -86,6 +107,21 @@ async def _serve(handlers: list[Any], health: Any, host: str, port: int, announc
     address = host or hosting.default_host()
     server = serving.Server(handlers, health=health, host=address, port=port)
     await hosting.until_told(server, lambda found: announce(f"{address}:{found}"))
+
+
+@contextlib.asynccontextmanager
+async def _stop_in(where: Where) -> AsyncIterator[Callable[[str, Any], Awaitable[None]]]:
+    if not where.given:
+        yield _no_trials
+        return
+    try:
+        from kuttab.client import kube, kube_wire
+    except ModuleNotFoundError as problem:
+        raise errors.BadInputError(f"a cluster needs more: pip install 'kuttab[kubernetes]' ({problem})") from problem
+    access = kube_wire.read(where.kubeconfig, where.context)
+    async with kube.KubeClient(kube_wire.Wire(access)) as client:
+        namespace = where.namespace or access.namespace or "default"
+        yield marking.Marker(client, namespace, clock.SystemClock()).stop
 
 
 async def _no_trials(name: str, _: Any) -> None:
