@@ -6,13 +6,14 @@ import asyncio
 import os
 import subprocess
 import sys
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from kuttab.api import conditions, keys, kinds, trial
-from kuttab.base import errors
+from kuttab.api import conditions, keys, kinds, meta, trial
+from kuttab.base import clock, errors
 from kuttab.node import slots
 from kuttab.rules import explaining, trial_state
 from kuttab.wiring import machine, quotas, reading
@@ -42,6 +43,15 @@ def mpi(**spec: Any) -> dict[str, Any]:
         },
     }
     return document
+
+
+async def until(condition: Callable[[], Awaitable[bool]]) -> None:
+    """Wait for something that another process or task does."""
+    for _ in range(3000):
+        if await condition():
+            return
+        await asyncio.sleep(0.02)
+    raise AssertionError("it did not happen in time")
 
 
 def state(item: trial.Trial) -> str:
@@ -269,3 +279,63 @@ def test_the_distributed_example_runs_to_its_end(tmp_path: Path) -> None:
     done = Shell(tmp_path / "data")("run", EXAMPLES / "distributed.yaml", "--quota", "slots:cpus=3", "--json")
     assert done.code == 0, done.err
     assert done.json["experiment"]["status"]["trialsSucceeded"] == 6
+
+
+@pytest.mark.slow
+async def test_a_killed_run_leaves_nothing_held_for_ever(tmp_path: Path) -> None:
+    """kill -9 in the middle, the same command again: all trials succeed, the service holds nothing, and its limit was kept throughout."""
+    document = manifest(
+        "import sys, time; time.sleep(0.2); print(f'loss={sys.argv[1]}')", maxTrialCount=6, parallelTrialCount=3
+    )
+    file = write(tmp_path, document)
+    async with Server(capacity=2).serving() as server:
+        command = [
+            sys.executable,
+            "-m",
+            "kuttab",
+            "run",
+            file,
+            "--quota",
+            server.url,
+            "--data",
+            tmp_path / "data",
+            "-q",
+        ]
+        first = await asyncio.create_subprocess_exec(*map(str, command), stdout=subprocess.DEVNULL)
+
+        async def in_the_middle() -> bool:
+            return bool(server.released and server.holds)
+
+        await until(in_the_middle)
+        first.kill()
+        await first.wait()
+        again = await asyncio.create_subprocess_exec(*map(str, command), stdout=subprocess.PIPE)
+        out, _ = await again.communicate()
+        assert again.returncode == 0, out
+        assert server.holds == {}
+        assert server.most <= 2
+        asked = {question["trial"]["uid"] for question in server.questions if question["verb"] == "check"}
+        assert len(asked) == 6
+        assert set(server.released) == asked
+
+
+@pytest.mark.slow
+async def test_slots_of_an_earlier_life_are_counted_at_the_next_start(tmp_path: Path) -> None:
+    """A workload that exists holds its slots before anybody is admitted, though nothing was written down."""
+    document = manifest("import time; time.sleep(600)", container={"resources": {"requests": {"cpu": 2}}})
+    where = machines.settings(tmp_path / "data", quota="slots:cpus=3")
+    async with machine.running(where) as world:
+        subject = await machines.submit(world, document)
+
+        async def one_of_two() -> bool:
+            return {state(item) for item in await reading.trials_of(world.objects, subject)} == {"Running", "Pending"}
+
+        await until(one_of_two)
+    async with machine.opened(where) as objects, quotas.opened(where, objects, clock.SystemClock()) as found:
+        trials = await reading.trials_of(objects, subject)
+        [waiting] = [item for item in trials if state(item) == "Pending"]
+        [holding] = [item for item in trials if state(item) == "Running"]
+        job = await objects.get(kinds.JOB, "default", holding.name)
+        assert isinstance(job, meta.Resource)
+        verdicts = [(await found.quota.check(item, job)).verdict for item in (waiting, holding)]
+        assert verdicts == ["wait", "admit"]
