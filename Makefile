@@ -66,8 +66,9 @@ covered:
 fix: $(STAMP) ## Format and mend what can be mended by itself
 	@$(BIN)/ruff check --fix . ; $(BIN)/ruff format .
 
-bench: $(STAMP) ## Benchmarks of the control plane
+bench: $(STAMP) ## Benchmarks of the control plane and the store
 	@$(BIN)/python benchmarks/control_plane.py
+	@$(BIN)/python benchmarks/store.py
 
 $(BENCH)/.installed: pyproject.toml
 	@test -x $(BENCH)/bin/python || $(PYTHON) -m venv $(BENCH)

@@ -76,6 +76,20 @@ async def test_an_early_stopped_trial_keeps_what_it_showed_and_counts() -> None:
 
 
 @virtual
+async def test_what_was_asked_ahead_is_not_run_after_the_end() -> None:
+    """Assignments that lie ready when the goal is reached, or the user stops, never become trials (S11)."""
+    async with World(quadratic).opened() as world:
+        goal = {"type": "minimize", "objectiveMetricName": "loss", "goal": 0.2}
+        await world.submit(manifest(objective=goal, maxTrialCount=20, askAhead=6))
+        await world.run(world.ended)
+        made = len(world.trials())
+        assert made < world.suggestion().status.suggestion_count
+        limit = asyncio.get_running_loop().time() + 300
+        await world.run(lambda: asyncio.get_running_loop().time() > limit)
+        assert len(world.trials()) == made
+
+
+@virtual
 async def test_the_template_is_the_one_the_experiment_began_with() -> None:
     """A ConfigMap that is edited, and then deleted, changes no trial; the condition says so (row 111)."""
     source = {"configMapName": "t", "configMapNamespace": "default", "templatePath": "job"}
