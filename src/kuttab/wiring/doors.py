@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import Any
 
 from kuttab.api import keys, kinds, meta, trial
+from kuttab.base import clock as clocks
 from kuttab.base import errors, log
 from kuttab.ports import objects as object_port
 from kuttab.ports import observations as observation_port
@@ -26,6 +27,32 @@ HOST = "127.0.0.1"
 METADATA_TOKEN = "kuttab-trial-token"  # noqa: S105  # the name of the field
 Stop = Callable[[str], bool]
 """Ask for a running trial, by its uid, to be stopped early; False when it does not run here."""
+
+
+RATE = 500.0
+"""Reports a second that one trial may send for long."""
+BURST = 2000.0
+"""Reports that one trial may send at once."""
+
+
+class Pace:
+    """Slows a caller that reports too often: no report is refused for it, it is only answered later."""
+
+    def __init__(self, clock: clocks.Clock) -> None:
+        self._clock = clock
+        self._left: dict[str, tuple[float, float]] = {}
+
+    def wait(self, uid: str) -> float:
+        """Seconds that the next report of a trial has to wait."""
+        now = self._clock.monotonic()
+        left, then = self._left.get(uid, (BURST, now))
+        left = min(BURST, left + (now - then) * RATE) - 1
+        self._left[uid] = left, now
+        return max(0.0, -left / RATE)
+
+    def forget(self, uid: str) -> None:
+        """The trial has ended."""
+        self._left.pop(uid, None)
 
 
 class Door:
@@ -45,6 +72,7 @@ class Door:
         self._server: Any = None
         self._lock = asyncio.Lock()
         self._live: dict[str, dict[str, trial.Trial]] = {}
+        self._pace = Pace(clocks.SystemClock())
         trials.listen(self._heard)
 
     async def address(self) -> str:
@@ -99,6 +127,9 @@ class Door:
                     named[obj.uid] = obj
                 if not named:
                     del self._live[obj.name]
+        subject = old if new is None else new
+        if subject is not None and subject.uid not in self._live.get(subject.name, {}):
+            self._pace.forget(subject.uid)
 
     async def _find(self, name: str) -> trial.Trial:
         found = list(self._live.get(name, {}).values())
@@ -124,6 +155,9 @@ class Door:
         if key.uid not in self._live.get(key.name, {}) and trial_state.finished(await self._find(key.name)):
             logger.warning("late_report", trial=key.name)
             raise errors.ForbiddenError(f"trial {key.name!r} has ended; a report that comes later is not stored")
+        delay = self._pace.wait(key.uid)
+        if delay:
+            await asyncio.sleep(delay)
 
     async def _stop_trial(self, name: str, context: Any) -> None:
         """Stop the caller's own trial early."""
