@@ -12,6 +12,7 @@ from flow.world import World, inline, is_true, manifest, quadratic
 from kuttab.api import kinds, meta
 from kuttab.base import errors
 from kuttab.ports import suggestion as port
+from kuttab.ports.observations import Row, TrialKey
 from kuttab.rules import completion, counting, naming, suggestion_state, trial_state
 from kuttab.testing.virtual import virtual
 from kuttab.wiring import suggesting
@@ -176,6 +177,69 @@ async def test_a_strangers_job_fails_one_trial_and_is_left_alone() -> None:
         problem = next(c for c in world.trials()[0].status.conditions or () if c.type == "Failed")
         assert "belongs to something else" in problem.message
         assert await world.client.get(kinds.JOB, "default", name) == made
+
+
+@virtual
+@pytest.mark.parametrize("retain", [False, True])
+async def test_workloads_are_kept_only_where_asked(retain: bool) -> None:
+    """With retain every trial's Job stays, finished as it is; without, none is left."""
+    document = manifest()
+    document["spec"]["trialTemplate"]["retain"] = retain
+    async with World(quadratic).opened() as world:
+        await world.submit(document)
+        await world.run(lambda: completion.completed(world.experiment()))
+        limit = asyncio.get_running_loop().time() + 60
+        await world.run(lambda: asyncio.get_running_loop().time() > limit)
+        assert states(world) == ["Succeeded"] * 4
+        kept = {item.name for item in world.store.list(kinds.JOB).items}
+        assert kept == ({item.name for item in world.trials()} if retain else set())
+
+
+@virtual
+async def test_a_workload_that_cannot_be_made_fails_its_trial_at_once() -> None:
+    """What the store refuses for good fails the trial after one try, with the store's reason, and counts (C05)."""
+    document = manifest(maxFailedTrialCount=2)
+    document["spec"]["trialTemplate"]["trialSpec"]["metadata"] = {"labels": {"team": "no label value"}}
+    async with World(quadratic).opened() as world:
+        await world.submit(document)
+        await world.run(lambda: completion.completed(world.experiment()))
+        assert set(states(world)) == {"Failed"}
+        (problem,) = [c for c in world.trials()[0].status.conditions or () if c.type == "Failed"]
+        assert "labels" in problem.message
+        assert world.checker.counts.get(("Job", "ADDED"), 0) == 0
+        assert len([call for call in world.wire.calls if call.verb == "create" and "Job/" in call.subject]) <= 3
+
+
+@virtual
+async def test_a_workload_of_a_kind_that_nobody_watches_is_looked_at_now_and_then() -> None:
+    """Its end is seen by asking; it is deleted with its trial, and a trial that is stopped waits until it is gone."""
+    document = manifest(maxTrialCount=3, parallelTrialCount=1)
+    tree = document["spec"]["trialTemplate"]["trialSpec"]
+    tree["apiVersion"], tree["kind"] = "example.org/v1", "Work"
+    work = kinds.named("example.org/v1", "Work")
+
+    def there(world: World) -> list[meta.Object]:
+        return list(world.store.list(work).items)
+
+    async def finish(world: World) -> None:
+        (item,) = there(world)
+        owner = item.metadata.controller
+        assert owner is not None
+        key = TrialKey(owner.uid, owner.name, item.namespace)
+        await world.observations.complete(key, item.uid, 0, [Row("loss", "1")])
+        world.checker.measured(key, [Row("loss", "1")])
+        done = {"conditions": [{"type": "Complete", "status": "True"}]}
+        await world.client.update_status(meta.evolve(item, status=done))
+
+    async with World(quadratic).opened() as world:
+        await world.submit(document)
+        await world.run(lambda: bool(there(world)))
+        await finish(world)
+        await world.run(lambda: states(world)[:1] == ["Succeeded"] and len(world.trials()) == 2 and bool(there(world)))
+        subject = world.experiment()
+        await world.client.update(meta.evolve(subject, spec=meta.evolve(subject.spec, stop=True)))
+        await world.run(lambda: "Killed" in states(world))
+        assert there(world) == []
 
 
 @virtual
