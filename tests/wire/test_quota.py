@@ -339,3 +339,31 @@ async def test_slots_of_an_earlier_life_are_counted_at_the_next_start(tmp_path: 
         assert isinstance(job, meta.Resource)
         verdicts = [(await found.quota.check(item, job)).verdict for item in (waiting, holding)]
         assert verdicts == ["wait", "admit"]
+
+
+async def test_a_suspended_job_is_told_and_goes_on_when_it_is_resumed(tmp_path: Path) -> None:
+    """A template with suspend: the trial runs nothing and says why; resumed, it succeeds."""
+    document = manifest("print('loss=1')", maxTrialCount=1, parallelTrialCount=1)
+    document["spec"]["trialTemplate"]["trialSpec"]["spec"]["suspend"] = True
+    async with machine.running(machines.settings(tmp_path / "data")) as world:
+        subject = await machines.submit(world, document)
+        stories: list[str] = []
+
+        async def told() -> bool:
+            stories[:] = [
+                line
+                for item in await reading.trials_of(world.objects, subject)
+                for line in explaining.trial_story(item)
+            ]
+            return any("WorkloadSuspended" in line for line in stories)
+
+        await until(told)
+        [item] = await reading.trials_of(world.objects, subject)
+        assert stories[0].startswith(
+            f"Trial {item.name} is suspended (WorkloadSuspended): Job {item.name} is suspended;"
+        )
+        job = await world.objects.get(kinds.JOB, "default", item.name)
+        assert isinstance(job, meta.Resource)
+        await world.objects.update(meta.evolve(job, spec={**job.section("spec"), "suspend": False}))
+        ended = await machines.finish(world, subject)
+        assert ended.status.trials_succeeded == 1
