@@ -37,6 +37,7 @@ def serve(
     image: common.Image = None,
     images: common.Images = None,
     config: common.Config = None,
+    quota: common.Quota = "",
     json: common.Json = False,
     quiet: common.Quiet = False,
 ) -> None:
@@ -49,7 +50,7 @@ def serve(
 
     from kuttab.wiring import serving
 
-    settings = common.configured(data, image, images, config, remember=True)
+    settings = common.configured(data, image, images, config, quota=quota, remember=True)
     if database:
         settings = dataclasses.replace(settings, database=database)
     doors = serving.Doors(host, port, db_manager_port, kubeconfig, tls)

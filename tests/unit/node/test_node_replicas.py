@@ -368,3 +368,20 @@ async def test_job_expires_after_its_end(machine):
         return await machine.get(kinds.XGBOOST_JOB, "t") is None
 
     await machine.until(gone)
+
+
+async def test_early_stopping_ends_the_whole_group(machine):
+    """When the rules are met by the measured replica, every replica is ended, the job has succeeded and says why."""
+    rule = [{"name": "loss", "value": "0.5", "comparison": "greater", "startStep": 2}]
+    subject = await machine.trial(primaryContainerName="pytorch", earlyStoppingRules=rule)
+    roles = {
+        "Master": (1, "sleep 60 & echo loss=0.9; echo loss=0.8; echo loss=0.7; sleep 60"),
+        "Worker": (2, "sleep 60"),
+    }
+    await machine.workload(kinds.PYTORCH_JOB, spec(kinds.PYTORCH_JOB, roles), owner=subject)
+    assert (await machine.done(kind=kinds.PYTORCH_JOB))[0] == "Succeeded"
+    job = await machine.get(kinds.PYTORCH_JOB, "t")
+    assert job.metadata.annotation("kuttab.org/early-stopped") == "loss"
+    assert {pod.section("status")["reason"] for pod in await machine.pods()} == {"EarlyStopped"}
+    assert identity.marked(machine.kubelet.processes.node) == {}
+    assert (await machine.observations.summarize(owners.trial_key(subject))).metrics["loss"].count == 3
