@@ -89,8 +89,10 @@ def using(name: str, *, node: bool = True) -> Iterator[Cluster]:
         ready = json.loads((folder / "ready.json").read_text())
         yield Cluster(Path(ready["kubeconfig"]), ready["node"], ready["no_node"])
     if pid:
-        with contextlib.suppress(TimeoutError):  # others may still use it
-            _until(lambda: _ended(pid), "the end of the cluster", patience=30.0)
+        time.sleep(0.5)
+        if not (folder / "ready.json").exists():  # nobody else uses it: it is ending
+            with contextlib.suppress(TimeoutError):
+                _until(lambda: _ended(pid), "the end of the cluster", patience=30.0)
 
 
 def _launch(folder: Path, programs: Path, node: bool) -> int:

@@ -31,10 +31,10 @@ OURS = (kinds.EXPERIMENT, kinds.SUGGESTION, kinds.TRIAL)
 
 
 class Controllers:
-    """The controllers as a process of their own, over one data folder."""
+    """The controllers of one namespace as a process of their own, over one data folder."""
 
-    def __init__(self, kubeconfig: Path, data: Path) -> None:
-        self._kubeconfig = kubeconfig
+    def __init__(self, kubeconfig: Path, namespace: str, data: Path) -> None:
+        self._where = ["--kubeconfig", str(kubeconfig), "--namespace", namespace, "--data", str(data)]
         self._data = data
         self._process: subprocess.Popen[bytes] | None = None
         self._starts = 0
@@ -43,16 +43,7 @@ class Controllers:
         """Start; returns at once."""
         self._starts += 1
         self._data.mkdir(parents=True, exist_ok=True)
-        command = [
-            sys.executable,
-            "-m",
-            "kuttab",
-            "controller",
-            "--kubeconfig",
-            str(self._kubeconfig),
-            "--data",
-            str(self._data),
-        ]
+        command = [sys.executable, "-m", "kuttab", "controller", *self._where]
         with (self._data / "out").open("ab") as out, (self._data / "err").open("ab") as err:
             environment = {**os.environ, "KUTTAB_LOG": "WARNING"}
             self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=err, env=environment)

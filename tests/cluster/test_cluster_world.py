@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import fcntl
 import random
 import shlex
 import shutil
@@ -46,18 +45,16 @@ async def namespace(client: kube.KubeClient) -> AsyncIterator[str]:
 
 
 @pytest.fixture
-def controllers(cluster: clusters.Cluster, tmp_path: Path) -> Iterator[harness.Controllers]:
-    """The controllers, not yet started; no other test's run at the same time."""
+def controllers(cluster: clusters.Cluster, namespace: str, tmp_path: Path) -> Iterator[harness.Controllers]:
+    """The controllers of the test's namespace, not yet started."""
     if not cluster.node:
         pytest.skip(f"this cluster runs no containers for us: {cluster.no_node}")
-    with (cluster.kubeconfig.parent / "controllers.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        made = harness.Controllers(cluster.kubeconfig, tmp_path / "data")
-        try:
-            yield made
-        finally:
-            if made.running:
-                made.end(signal.SIGKILL)
+    made = harness.Controllers(cluster.kubeconfig, namespace, tmp_path / "data")
+    try:
+        yield made
+    finally:
+        if made.running:
+            made.end(signal.SIGKILL)
 
 
 async def test_definitions_are_structural(client: kube.KubeClient) -> None:

@@ -25,6 +25,9 @@ def controller(
     context: Annotated[
         str | None, typer.Option(metavar="NAME", help="Context of the kubeconfig.", show_default=False)
     ] = None,
+    namespace: Annotated[
+        str, typer.Option("--namespace", "-n", help="Run experiments of one namespace only.", show_default=False)
+    ] = "",
     database: Annotated[
         str, typer.Option(metavar="URL", help="Observation log: a SQLite, PostgreSQL or MySQL URL.", show_default=False)
     ] = "",
@@ -41,9 +44,10 @@ def controller(
 
     def announce(world: cluster.Cluster) -> None:
         served = ", ".join(kind.kind for kind in world.workloads)
-        typer.echo(f"running experiments of the cluster ({world.server}); trials may be {served}")
+        place = f"namespace {namespace}" if namespace else "all namespaces"
+        typer.echo(f"running experiments of {place} (Kubernetes {world.server}); trials may be {served}")
 
     def complain(text: str) -> None:
         typer.echo(text, err=True)
 
-    common.run_async(cluster.run(cluster.Settings(machine, kubeconfig, context), announce, complain))
+    common.run_async(cluster.run(cluster.Settings(machine, kubeconfig, context, namespace), announce, complain))

@@ -44,16 +44,15 @@ _MANAGER = "kuttab"
 class KubeClient(ports.Objects, log_port.PodLogs):
     """:class:`kuttab.ports.objects.Objects` and :class:`kuttab.ports.pod_logs.PodLogs` over an API server."""
 
-    def __init__(self, wire: kube_wire.Wire, namespace: str = "default") -> None:
-        """``namespace`` is that of the kubeconfig's context; no verb uses it by itself."""
+    def __init__(self, wire: kube_wire.Wire, only: str = "") -> None:
+        """With ``only``, lists and watches of all namespaces are of that one alone."""
         self.wire = wire
-        self.namespace = namespace
+        self._only = only
 
     @classmethod
-    def connect(cls, path: Path | None = None, context: str | None = None) -> Self:
+    def connect(cls, path: Path | None = None, context: str | None = None, *, only: str = "") -> Self:
         """A client by a kubeconfig (default: as kubectl finds it). Nothing is sent yet. Raises BadInputError."""
-        access = kube_wire.read(path, context)
-        return cls(kube_wire.Wire(access), access.namespace)
+        return cls(kube_wire.Wire(kube_wire.read(path, context)), only)
 
     async def __aenter__(self) -> Self:
         return self
@@ -94,6 +93,7 @@ class KubeClient(ports.Objects, log_port.PodLogs):
         continue_token: str = "",
     ) -> ports.ObjectList:
         """Objects of one revision, fetched in pages. Only a whole list over all namespaces is in (namespace, name) order."""
+        namespace = namespace or self._only
         if limit or continue_token:
             return await self._page(kind, namespace, labels, fields, limit, continue_token)
         while True:
@@ -173,6 +173,7 @@ class KubeClient(ports.Objects, log_port.PodLogs):
 
         Raises ExpiredError when the revision is gone, UnavailableError when the server stays away.
         """
+        namespace = namespace or self._only
         revision = resource_version
         if revision and not (revision.isascii() and revision.isdecimal()):
             raise errors.BadInputError(f"resourceVersion {revision!r} is none that a server gave out")
@@ -341,8 +342,10 @@ def _group(kind: kinds.Kind) -> str:
 def _path(kind: kinds.Kind, namespace: str | None, name: str | None = None, subresource: str = "") -> str:
     """The path of a collection or of an object. A name that is none cannot be there: NotFoundError."""
     parts = [_group(kind)]
-    if kind.namespaced and namespace:  # an object without one is of a cluster-scoped kind that we do not know
+    if kind.namespaced and namespace:
         parts += ["namespaces", _segment(kind, namespace)]
+    elif kind.namespaced and name is not None and kinds.known(kind.api_version, kind.kind) is not None:
+        raise errors.NotFoundError(f"{kind.kind} {name} is looked for in no namespace")
     parts.append(kind.plural)
     if name is not None:
         parts.append(_segment(kind, name))
