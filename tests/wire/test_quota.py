@@ -274,14 +274,6 @@ def test_the_example_service_and_its_mpi_jobs(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_the_distributed_example_runs_to_its_end(tmp_path: Path) -> None:
-    """Master and workers of each trial find each other on loopback, two trials side by side."""
-    done = Shell(tmp_path / "data")("run", EXAMPLES / "distributed.yaml", "--quota", "slots:cpus=3", "--json")
-    assert done.code == 0, done.err
-    assert done.json["experiment"]["status"]["trialsSucceeded"] == 6
-
-
-@pytest.mark.slow
 async def test_a_killed_run_leaves_nothing_held_for_ever(tmp_path: Path) -> None:
     """kill -9 in the middle, the same command again: all trials succeed, the service holds nothing, and its limit was kept throughout."""
     document = manifest(
