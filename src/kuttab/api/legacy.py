@@ -166,7 +166,7 @@ class _Template:
             raise _invalid(path, "must be the template of one Kubernetes object")
         primary = self._own_names(tree, words, path)
         used: set[str] = set()
-        made: meta.Json = _map_texts(tree, lambda leaf: words.placeholders(leaf, used))
+        made: meta.Json = meta.map_texts(tree, lambda leaf: words.placeholders(leaf, used))
         parameters = [{"name": _clean(name), "reference": name} for name in names]
         parameters += [{"name": name, "reference": reference} for name, reference in _METADATA.values() if name in used]
         retain = self._old.get("retain", not self._old)
@@ -291,16 +291,6 @@ class _Words:
 
 def _clean(name: str) -> str:
     return name.lstrip("-")
-
-
-def _map_texts(node: Any, change: Callable[[str], str]) -> Any:
-    if isinstance(node, str):
-        return change(node)
-    if isinstance(node, dict):
-        return {change(key) if isinstance(key, str) else key: _map_texts(value, change) for key, value in node.items()}
-    if isinstance(node, list):
-        return [_map_texts(item, change) for item in node]
-    return node
 
 
 def _invalid(path: str, message: str) -> errors.InvalidError:

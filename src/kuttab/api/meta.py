@@ -10,7 +10,7 @@ Three promises:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Final, Self, TypeVar
 
 import pydantic
@@ -198,3 +198,14 @@ class Kinded(Object):
     def load(cls, document: Mapping[str, Any]) -> Self:
         """Read a document; raises pydantic.ValidationError with every problem."""
         return cls.model_validate(document)
+
+
+def map_texts(node: Any, change: Callable[[str], str]) -> Any:
+    """A new tree with every text in it, keys included, changed; the tree must be of bounded depth."""
+    if isinstance(node, str):
+        return change(node)
+    if isinstance(node, dict):
+        return {change(key) if isinstance(key, str) else key: map_texts(value, change) for key, value in node.items()}
+    if isinstance(node, list):
+        return [map_texts(item, change) for item in node]
+    return node

@@ -85,7 +85,7 @@ def render(
     if problem is not None:
         raise errors.InvalidError([problem])
     values = _values(template, tree, assignments, name, namespace)
-    made = _copy(tree)
+    made = meta.map_texts(tree, str)
     problems: list[errors.Problem] = []
     engine = str(made.get("apiVersion", "")).partition("/")[0]
     for leaf in spots.leaves(made, spots.prefix_of(template)):
@@ -137,26 +137,8 @@ def _parse_text(text: str, where: str, parse: Callable[[str], meta.Json]) -> met
     if spots.too_deep(tree):
         raise _invalid(path, f"{where} is nested deeper than {spots.MAX_DEPTH} levels")
     pattern = re.compile(re.escape(word) + r"-(\d+)-end")
-    shown: meta.Json = _map_texts(tree, lambda leaf: pattern.sub(lambda found: names[int(found.group(1))], leaf))
+    shown: meta.Json = meta.map_texts(tree, lambda leaf: pattern.sub(lambda found: names[int(found.group(1))], leaf))
     return shown
-
-
-def _map_texts(node: Any, change: Callable[[str], str]) -> Any:
-    if isinstance(node, str):
-        return change(node)
-    if isinstance(node, dict):
-        return {change(key) if isinstance(key, str) else key: _map_texts(value, change) for key, value in node.items()}
-    if isinstance(node, list):
-        return [_map_texts(item, change) for item in node]
-    return node
-
-
-def _copy(node: Any) -> Any:
-    if isinstance(node, dict):
-        return {key: _copy(value) for key, value in node.items()}
-    if isinstance(node, list):
-        return [_copy(item) for item in node]
-    return node
 
 
 def _values(
