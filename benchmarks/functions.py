@@ -3,7 +3,7 @@
     python benchmarks/functions.py             ratios, medians of five
     python benchmarks/functions.py --large     20,000 trials in one experiment: time, memory, first page
     python benchmarks/functions.py --reports   cost of kuttab.report
-    python benchmarks/functions.py --idle      idle time that reproducible=True costs
+    python benchmarks/functions.py --idle      idle time that reproducible=True costs, simulated
 
 Every measurement runs in a process of its own, peers in turn with us, so that a busy machine is busy for all. Slower peers run
 fewer trials: their rate hardly depends on the number. Everything runs two trials at a time, random search, with results on disk as each
@@ -15,9 +15,11 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import heapq
 import io
 import json
 import pathlib
+import random
 import statistics
 import subprocess
 import sys
@@ -208,29 +210,42 @@ def reports(count: int = 10_000) -> None:
     print(f"kuttab.report: {mean:.1f} us a call on average; stored of {count}: {sorted(stored)}")
 
 
-def idle(trials: int = 200, parallel: int = 4) -> None:
-    """How much longer a reproducible run takes when trials differ in length (exponential, mean 50 ms)."""
-    import random
+def idle(trials: int = 1000, runs: int = 10) -> None:
+    """How much longer a reproducible run takes by waiting alone: simulated, with the rule that the controllers use."""
+    ways = {
+        "all the same": lambda _: 1.0,
+        "uniform 0.5-1.5": lambda source: source.uniform(0.5, 1.5),
+        "exponential": lambda source: source.expovariate(1),
+    }
+    print(f"{'length of trials':18}" + "".join(f"{f'parallel {parallel}':>14}" for parallel in (2, 4, 8)))
+    for name, draw in ways.items():
+        ratios = []
+        for parallel in (2, 4, 8):
+            spent = [0.0, 0.0]
+            for seed in range(runs):
+                source = random.Random(seed)
+                lengths = [draw(source) for _ in range(trials)]
+                for lagged in (False, True):
+                    spent[lagged] += simulated(lengths, parallel, lagged=lagged)
+            ratios.append(spent[True] / spent[False])
+        print(f"{name:18}" + "".join(f"{ratio:14.2f}" for ratio in ratios))
 
-    import kuttab
-    from kuttab import search
 
-    def objective(p: Any) -> float:
-        time.sleep(random.Random(p["x"]).expovariate(20))
-        return float(p["x"])
+def simulated(lengths: list[float], parallel: int, *, lagged: bool) -> float:
+    """When the last of these trials ends."""
+    from kuttab.api.history import TrialRecord, TrialState
+    from kuttab.rules import lag, ledger
 
-    found = {}
-    for way in (False, True):
-        with tempfile.TemporaryDirectory() as folder:
-            start = time.perf_counter()
-            kuttab.tune(
-                objective, {"x": search.double(0, 1)}, algorithm="tpe", max_trials=trials, parallel=parallel, data=folder,
-                progress=False, executor="thread", reproducible=way,
-            )  # fmt: skip
-            found[way] = time.perf_counter() - start
-    print(
-        f"reproducible: {found[True]:.1f} s instead of {found[False]:.1f} s, {found[True] / found[False]:.2f} times as long"
-    )
+    account, now, slot = ledger.Ledger("uid", maximize=False), 0.0, 0
+    running: list[tuple[float, int]] = []
+    while slot < len(lengths) or running:
+        while slot < len(lengths) and len(running) < parallel and (not lagged or lag.ready(account, slot, parallel)):
+            account.put(TrialRecord(f"t{slot}", f"u{slot}", slot, TrialState.RUNNING))
+            heapq.heappush(running, (now + lengths[slot], slot))
+            slot += 1
+        now, ended = heapq.heappop(running)
+        account.put(TrialRecord(f"t{ended}", f"u{ended}", ended, TrialState.SUCCEEDED))
+    return now
 
 
 def main() -> None:

@@ -52,11 +52,25 @@ class Gate:
             self._changed.notify_all()
 
     def wait(self, patience: float = 1.0) -> None:
-        """Return when everything taken before this call is on disk; UnavailableError after ``patience`` seconds: ask again later."""
+        """Return when everything taken before this call is on disk.
+
+        UnavailableError when the database takes nothing, DeadlineError when it needs more than ``patience`` seconds: ask again.
+        """
         with self._changed:
             last = self._last
-            if not self._changed.wait_for(lambda: next(iter(self._open), last + 1) > last, patience):
-                raise errors.UnavailableError(f"metric rows wait for their database: {self.problem or 'it is slow'}")
+            done = self._changed.wait_for(
+                lambda: next(iter(self._open), last + 1) > last or bool(self.problem), patience
+            )
+            if self.problem:
+                raise errors.UnavailableError(f"metric rows wait for their database: {self.problem}")
+            if not done:
+                raise errors.DeadlineError("metric rows wait for their database, which is slow")
+
+    def refuse(self, problem: str) -> None:
+        """The database takes nothing at the moment, for that reason."""
+        with self._changed:
+            self.problem = problem
+            self._changed.notify_all()
 
 
 class Behind:
@@ -150,7 +164,7 @@ class Behind:
         problem = None if done.cancelled() else done.exception()
         if problem is None:
             return
-        self._gate.problem = problem.message if isinstance(problem, errors.KuttabError) else str(problem)
+        self._gate.refuse(problem.message if isinstance(problem, errors.KuttabError) else str(problem))
         _LOG.warning("observations.behind.waits", trial=end.trial.name, problem=problem, again_in=pause)
         loop = asyncio.get_running_loop()
         retry: asyncio.Future[None] = loop.create_future()

@@ -211,6 +211,9 @@ class ThreadWriter:
                 if self._before is not None:
                     self._before()
                 self._saver.save(group)
+            except errors.DeadlineError:
+                if self._stopping.is_set():
+                    return False
             except errors.CorruptError as error:
                 self.fatal = error
                 _LOG.error("store.corrupt", error=error)

@@ -32,12 +32,15 @@ async def test_gate_opens_when_rows_are_on_disk(tmp_path: pathlib.Path) -> None:
 
 
 def test_gate_refuses_after_its_patience() -> None:
-    """What is taken and not stored keeps the gate shut: an error to be tried again, with the reason; a later entry does not count."""
+    """What is taken and not stored keeps the gate shut: slow and refused are told apart; a later entry does not count."""
     gate = behind.Gate()
     first = gate.enter()
-    gate.problem = "disk full"
-    with pytest.raises(errors.UnavailableError, match="metric rows wait for their database: disk full"):
+    with pytest.raises(errors.DeadlineError, match="slow"):
         gate.wait(0.01)
+    gate.refuse("disk full")
+    with pytest.raises(errors.UnavailableError, match="metric rows wait for their database: disk full"):
+        gate.wait(10)
+    gate.problem = ""
     waiting = threading.Thread(target=gate.wait, args=(10,))
     waiting.start()
     later = gate.enter()
