@@ -1,4 +1,4 @@
-"""``kuttab run`` with the searches that are more than points: architectures, populations, rungs. Real processes."""
+"""``kuttab run`` with every search by name: points, architectures, populations, rungs. Real processes."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from kuttab.algorithms import registry
 from wire.shell import EXAMPLES, Shell, manifest, write
 
 GENERATION = "pbt.suggestion.katib.kubeflow.org/generation"
@@ -25,6 +26,62 @@ def kuttab(tmp_path: Path) -> Shell:
 def assignments(trial: Any) -> dict[str, str]:
     """Parameter name to value."""
     return {item["name"]: item["value"] for item in trial["spec"]["parameterAssignments"]}
+
+
+POINTS = ("auto", "bayesianoptimization", "cmaes", "de", "grid", "multivariate-tpe", "nsga2", "random", "sobol", "tpe")
+"""Searches that need nothing but a space."""
+
+RICHER = ("asha", "bohb", "darts", "enas", "hyperband", "pbt")
+"""Searches with tests of their own below."""
+
+
+def test_every_search_is_run_here() -> None:
+    """No registered algorithm of ours is left out of this file."""
+    ours = {name for name in registry.names() if registry.load(name).__module__.startswith("kuttab.")}
+    assert ours == {*POINTS, *RICHER}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", POINTS)
+def test_every_search_for_points_runs(kuttab: Shell, tmp_path: Path, name: str) -> None:
+    """By its name in a manifest, with defaults: all trials succeed at different points, and the best one is the optimum so far."""
+    document = manifest(
+        "import sys; print(f'loss={(float(sys.argv[1]) - 0.3) ** 2 + (int(sys.argv[2]) - 3) ** 2:.6f}')",
+        arguments=["${trialParameters.x}", "${trialParameters.k}"],
+        algorithm={"algorithmName": name},
+        parallelTrialCount=2,
+        maxTrialCount=4,
+        parameters=[
+            {"name": "x", "parameterType": "double", "feasibleSpace": {"min": "0", "max": "1", "step": "0.05"}},
+            {"name": "k", "parameterType": "int", "feasibleSpace": {"min": "1", "max": "5"}},
+        ],
+    )
+    document["spec"]["trialTemplate"]["trialParameters"].append({"name": "k", "reference": "k"})
+    done = kuttab("run", write(tmp_path, document), "--json")
+    assert done.code == 0, done.err
+    trials = done.json["trials"]
+    points = {tuple(sorted(assignments(trial).items())) for trial in trials}
+    assert len(points) == len(trials) == 4
+    losses = [float(trial["status"]["observation"]["metrics"][0]["min"]) for trial in trials]
+    best = done.json["experiment"]["status"]["currentOptimalTrial"]["observation"]["metrics"][0]
+    assert float(best["min"]) == min(losses)
+
+
+@pytest.mark.slow
+def test_the_articles_search_runs(kuttab: Shell) -> None:
+    """Bayesian optimisation of the article: at most 12 trials, 3 at a time, towards an accuracy of 0.99."""
+    images = f"*={EXAMPLES / 'article' / 'image'}"
+    done = kuttab("run", EXAMPLES / "article" / "experiment.yaml", "--image", images, "--json")
+    assert done.code == 0, done.err
+    status = done.json["experiment"]["status"]
+    best = max(float(trial["status"]["observation"]["metrics"][0]["max"]) for trial in done.json["trials"])
+    ended = status["conditions"][-1]
+    assert ended["type"] == "Succeeded"
+    assert ended["reason"] == ("ExperimentGoalReached" if best >= 0.99 else "ExperimentMaxTrialsReached")
+    assert len(done.json["trials"]) == 12 or best >= 0.99
+    spaces = [assignments(trial) for trial in done.json["trials"]]
+    assert all(0.01 <= float(one["lr"]) <= 0.03 and one["num-layers"] in set("2345") for one in spaces)
+    assert len({str(one) for one in spaces}) == len(spaces)
 
 
 @pytest.mark.slow
