@@ -359,3 +359,31 @@ async def test_a_suspended_job_is_told_and_goes_on_when_it_is_resumed(tmp_path: 
         await world.objects.update(meta.evolve(job, spec={**job.section("spec"), "suspend": False}))
         ended = await machines.finish(world, subject)
         assert ended.status.trials_succeeded == 1
+
+
+@pytest.mark.slow
+async def test_another_command_tells_why_all_wait(tmp_path: Path) -> None:
+    """`kuttab run` says that it waits; `explain`, `describe` and `get` beside it give the service's own words."""
+    file = write(tmp_path, manifest("print('loss=1')", maxTrialCount=1, parallelTrialCount=1))
+    free = asyncio.Event()
+    wait = {"verdict": "wait", "reason": "0 of 4 GPUs are free", "retryAfterSeconds": 0.2}
+
+    async def kuttab(*words: object) -> asyncio.subprocess.Process:
+        command = [sys.executable, "-m", "kuttab", *map(str, words), "--data", str(tmp_path / "data")]
+        return await asyncio.create_subprocess_exec(*command, stdout=subprocess.PIPE)
+
+    async with Server(script=lambda question: ... if free.is_set() else wait).serving() as server:
+        run = await kuttab("run", file, "--quota", server.url)
+        assert run.stdout is not None
+        async with asyncio.timeout(60):
+            while b"unfinished trials wait for resources; why: kuttab explain e" not in await run.stdout.readline():
+                pass
+        told, _ = await (await kuttab("explain", "e")).communicate()
+        assert b"waits for resources (QuotaWait): 0 of 4 GPUs are free" in told
+        name = told.partition(b"Trial ")[2].split()[0].decode()
+        told, _ = await (await kuttab("describe", name)).communicate()
+        assert b"Queued (QuotaWait): 0 of 4 GPUs are free" in told
+        free.set()
+        async with asyncio.timeout(60):
+            await run.communicate()
+        assert run.returncode == 0

@@ -75,6 +75,7 @@ class Lines(Quiet):
         self._subject = subject
         self._settings = settings
         self._done: set[str] = set()
+        self._waiting = False
 
     def __enter__(self) -> Self:
         for line in header(self._subject, self._settings):
@@ -91,6 +92,12 @@ class Lines(Quiet):
                 self._done.add(record.name)
                 best = "  best so far" if step.best is not None and step.best.name == record.name else ""
                 typer.echo(f"[{len(self._done)}{of}] {trial_line(record, objective)}{best}")
+        waiting = 0 < step.queued == step.active
+        if waiting and not self._waiting:
+            typer.echo(
+                f"All {step.queued} unfinished trials wait for resources; why: kuttab explain {self._subject.name}"
+            )
+        self._waiting = waiting
 
 
 class Live(Quiet):
@@ -145,7 +152,9 @@ class Live(Quiet):
         of = f"/{limit}" if limit is not None else ""
         status = step.experiment.status
         failed = status.trials_failed + status.trial_metrics_unavailable
-        counts = f"{step.finished}{of} finished, {step.active} running" + (f", {failed} failed" if failed else "")
+        counts = f"{step.finished}{of} finished, {step.active - step.queued} running"
+        counts += f", {step.queued} waiting for resources" if step.queued else ""
+        counts += f", {failed} failed" if failed else ""
         grid.add_row(bar, text.Text(counts), text.Text(self._left(step, limit), style="dim"))
         lines: list[Any] = [grid]
         if step.best is not None:

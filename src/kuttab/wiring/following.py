@@ -24,6 +24,8 @@ class Step:
     finished: int
     active: int
     best: history.TrialRecord | None
+    queued: int = 0
+    """How many of the active ones wait for resources."""
 
 
 async def follow(world: machine.Machine, subject: experiment.Experiment) -> AsyncIterator[Step]:
@@ -52,7 +54,7 @@ async def follow(world: machine.Machine, subject: experiment.Experiment) -> Asyn
         records = tuple(account.all() if changed is None else changed)
         seen = account.revision
         active = account.active
-        yield Step(latest, records, account.total - active, active, account.best)
+        yield Step(latest, records, account.total - active, active, account.best, account.queued)
         if completion.completed(latest) and active == 0 and latest.status.trials == account.total:
             return
         await news.wait()
