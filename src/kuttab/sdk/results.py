@@ -213,6 +213,18 @@ class Result:
         """Write experiment, best and trials as one JSON document."""
         tables.write_json(self, path)
 
+    def to_optuna(self, storage: str | None = None, name: str | None = None) -> Any:
+        """Write a new study of that name (default: ours) to an Optuna storage URL, None for memory; the study (``kuttab[optuna]``)."""
+        from kuttab.sdk import exchange_optuna  # noqa: PLC0415 - an extra
+
+        return exchange_optuna.export(self, storage, name)
+
+    def to_mlflow(self, tracking_uri: str, experiment: str | None = None) -> str:
+        """Write a run with a nested run per trial to MLflow; the id of the outer run (``kuttab[mlflow]``)."""
+        from kuttab.sdk import exchange_mlflow  # noqa: PLC0415 - an extra
+
+        return exchange_mlflow.export(self, tracking_uri, experiment)
+
     # Plots.
 
     def plot(self, kind: str, **options: Any) -> Any:
