@@ -196,6 +196,11 @@ class Pool:
         worker.run(task, heard)
         return worker
 
+    def release(self, function: str) -> None:
+        """A function is not needed any more: its idle workers end."""
+        for worker in self._idle.pop(function, []):
+            worker.kill()
+
     def scratch(self) -> Path:
         """A path for a worker's unclaimed output."""
         self._made += 1

@@ -239,6 +239,9 @@ class _Run:
         finally:
             with contextlib.suppress(errors.UnavailableError, CancelledError):
                 self._world.call(_in_loop(logic.forget, self._name))
+                self._world.call(_in_loop(self._world.machine.functions.pool.release, source.target))
+            if code:
+                Path(source.target).unlink(missing_ok=True)
 
     def _source(self, call: calls.Call, code: bytes) -> node_functions.Source:
         if self._plan.executor == "thread":
