@@ -198,8 +198,9 @@ def test_the_owner_of_a_folder_is_reached_through_its_socket(tmp_path: Path) -> 
         client.create(document("shared"))
         assert client.wait("shared", timeout=PATIENCE).status.trials_succeeded == 2
         assert len(client.metrics(client.trials("shared")[0].name)) == 3
-        with pytest.raises(errors.BadInputError, match=r"spec\.maxTrailCount|maxTrailCount"):
-            client.create(document("bad", maxTrailCount=1))
+        with pytest.raises(errors.InvalidError) as caught:
+            client.create(document("bad", objective={"type": "sideways", "objectiveMetricName": "loss"}))
+        assert [problem.path for problem in caught.value.problems] == ["spec.objective.type"]
         client.create(document("left", suspend=True))
         began = time.monotonic()
         waiting: list[Any] = []

@@ -9,9 +9,8 @@ from typing import BinaryIO
 
 from kuttab.api import kinds, trial
 from kuttab.base import errors
-from kuttab.node import settings as node_settings
 from kuttab.rules import trial_state
-from kuttab.wiring import reading
+from kuttab.wiring import collecting, reading
 from kuttab.wiring import settings as settings_
 
 CHUNK = 1 << 16
@@ -22,7 +21,7 @@ async def show(settings: settings_.Settings, name: str, *, follow: bool, tail: i
     """Print a trial's log. Raises NotFoundError when there is no such trial or it printed nothing yet."""
     async with reading.reach(settings) as found:
         await reading.find(found.objects, kinds.TRIAL, name, None)
-        path = log_file(settings, name)
+        path = collecting.log_file(settings, name)
         if path is None:
             if not follow:
                 raise errors.NotFoundError(
@@ -39,14 +38,9 @@ async def show(settings: settings_.Settings, name: str, *, follow: bool, tail: i
             _copy(file)
 
 
-def log_file(settings: settings_.Settings, name: str) -> Path | None:
-    """The newest attempt's log of a trial: what the measured program printed."""
-    return node_settings.main_log(settings.trials, name)
-
-
 async def _wait_for(settings: settings_.Settings, name: str) -> Path:
     while True:
-        path = log_file(settings, name)
+        path = collecting.log_file(settings, name)
         if path is not None:
             return path
         await asyncio.sleep(POLL)

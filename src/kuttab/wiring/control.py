@@ -95,6 +95,9 @@ class ControlServer:
         try:
             request = json.loads(line)
             return {"ok": await self._do(request["verb"], request.get("args", {}))}
+        except errors.InvalidError as problem:
+            problems = [[item.path, item.message, item.reason] for item in problem.problems]
+            return {"error": {"type": "InvalidError", "problems": problems, "subject": problem.subject}}
         except errors.KuttabError as problem:
             return {"error": {"type": type(problem).__name__, "message": problem.message}}
         except (KeyError, TypeError, ValueError) as problem:
@@ -185,7 +188,8 @@ class RemoteObjects:
         if "error" in answer:
             kind_of = getattr(errors, answer["error"]["type"], errors.KuttabError)
             if kind_of is errors.InvalidError:
-                raise errors.BadInputError(answer["error"]["message"])
+                problems = [errors.Problem(*item) for item in answer["error"]["problems"]]
+                raise errors.InvalidError(problems, answer["error"]["subject"])
             raise kind_of(answer["error"]["message"])
         return answer["ok"]
 

@@ -5,7 +5,6 @@ It plans with ``sdk.plans``, shows with ``sdk.views`` and answers with ``sdk.res
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import hashlib
 import os
@@ -20,10 +19,9 @@ from kuttab.api import experiment, keys, kinds, meta, trial
 from kuttab.base import errors, ids
 from kuttab.node import function_threads
 from kuttab.node import functions as node_functions
-from kuttab.ports import observations as observation_port
 from kuttab.rules import completion
 from kuttab.sdk import calls, plans, results, search, typed, views
-from kuttab.wiring import background, following, warming
+from kuttab.wiring import background, collecting, following, warming
 from kuttab.wiring import settings as settings_
 
 _PAGE: Final = 500
@@ -333,7 +331,9 @@ class _Run:
 
     def _collect(self) -> results.Result:
         subject = self._world.call(self._get())
-        return results.Result.of(subject, self._trials(), space=self._plan.space, read=_Reader(self._world.settings))
+        return results.Result.of(
+            subject, self._trials(), space=self._plan.space, read=collecting.LazyRows(self._world.settings)
+        )
 
     def _trials(self) -> Iterator[trial.Trial]:
         """Every trial, page by page, so that not all of them are in memory at once."""
@@ -354,35 +354,6 @@ class _Run:
             token = page.continue_token
             if not token:
                 return
-
-
-class _Reader:
-    """Reads a trial's metric rows from the data folder when somebody asks for a curve."""
-
-    def __init__(self, settings: settings_.Settings) -> None:
-        self._settings = settings
-
-    def __call__(self, key: observation_port.TrialKey) -> Sequence[observation_port.Row]:
-        """Rows in the order of arrival."""
-        from kuttab.wiring import nodes
-
-        async def read() -> Sequence[observation_port.Row]:
-            async with nodes.observations(self._settings) as log:
-                return await log.read(key)
-
-        found: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        function_threads.in_thread(lambda: found.put(_outcome(read)))  # the caller's thread may have a loop running
-        rows = found.get()
-        if isinstance(rows, BaseException):
-            raise rows
-        return list(rows)
-
-
-def _outcome(work: Callable[[], Any]) -> Any:
-    try:
-        return asyncio.run(work())
-    except BaseException as problem:
-        return problem
 
 
 async def _in_loop(work: Callable[..., None], *arguments: Any) -> None:
