@@ -72,6 +72,10 @@ class Catalogue(Protocol):
         """
         ...
 
+    def workload_warnings(self, tree: meta.Json, path: str) -> list[errors.Problem]:
+        """Fields of a trial's workload that are accepted and have no effect where it runs."""
+        ...
+
     def workload_problems(self, tree: meta.Json, path: str) -> list[errors.Problem]:
         """What of a workload cannot be run or honoured here; ``path`` is where the tree stands in the experiment."""
         ...

@@ -135,7 +135,10 @@ def _check_kind(
             UNSUPPORTED,
         )
         return
-    report.extend(catalogue.workload_problems(tree, path))
+    problems = catalogue.workload_problems(tree, path)
+    report.extend(problems)
+    for item in () if problems else catalogue.workload_warnings(tree, path):
+        report.warn(item.path, item.message)
     namespace = subject.namespace or DEFAULT_NAMESPACE
     if not catalogue.may_create(user, namespace, version, kind):
         report.forbidden(

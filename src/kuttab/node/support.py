@@ -71,6 +71,8 @@ def ignored(workload: meta.Json) -> list[errors.Problem]:
     found: list[errors.Problem] = []
     if kind in replica_rules.FAMILIES:
         found += support_kinds.ignored_replicated(workload.get("spec") or {})
+    elif kind == kinds.TRAIN_JOB:
+        found += support_kinds.ignored_trainer(workload.get("spec") or {})
     for path, template in templates(workload):
         found += support_pods.ignored(template.get("spec") or {}, f"{path}.spec")
     return found

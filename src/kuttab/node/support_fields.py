@@ -9,6 +9,7 @@ from kuttab.base import errors
 
 NOT_OFFERED = "FieldValueNotSupported"
 NO_EFFECT = "has no effect on one machine"
+NOT_ENFORCED = "is not enforced on one machine"
 
 
 def check(

@@ -180,5 +180,19 @@ def check_trainer(spec: Mapping[str, Any]) -> Iterator[errors.Problem]:
     each = trainer.get("numProcPerNode")
     if isinstance(each, bool) or not (each is None or isinstance(each, int | str)):
         yield errors.Problem("spec.trainer.numProcPerNode", "must be a number or auto, cpu, gpu")
+    memory = _limits(trainer).get("memory")
+    if memory is not None and support_fields.quantity(memory) is None:
+        text = f"{memory!r} is not a quantity such as 512Mi"
+        yield errors.Problem("spec.trainer.resourcesPerNode.limits.memory", text)
     container = {"name": "node", **{key: trainer[key] for key in ("image", "command", "args", "env") if key in trainer}}
     yield from support_pods.check_container(container, "spec.trainer", set())
+
+
+def ignored_trainer(spec: Mapping[str, Any]) -> Iterator[errors.Problem]:
+    """Fields of a TrainJob that have no effect here."""
+    for key in sorted(_limits(support_fields.as_map(spec.get("trainer"))).keys() - {"memory"}):
+        yield errors.Problem(f"spec.trainer.resourcesPerNode.limits[{key}]", support_fields.NOT_ENFORCED)
+
+
+def _limits(trainer: Mapping[str, Any]) -> Mapping[str, Any]:
+    return support_fields.as_map(support_fields.as_map(trainer.get("resourcesPerNode")).get("limits"))

@@ -151,4 +151,4 @@ def ignored(pod: Mapping[str, Any], path: str) -> Iterator[errors.Problem]:
             yield errors.Problem(f"{where}.{key}", support_fields.NO_EFFECT)
         limits = support_fields.as_map(support_fields.as_map(container.get("resources")).get("limits"))
         for key in sorted(limits.keys() - {"memory"}):
-            yield errors.Problem(f"{where}.resources.limits[{key}]", "is not enforced on one machine")
+            yield errors.Problem(f"{where}.resources.limits[{key}]", support_fields.NOT_ENFORCED)

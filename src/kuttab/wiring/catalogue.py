@@ -68,6 +68,10 @@ class Catalogue:
             problems += suggesting.stopping_problems(subject)
         return problems
 
+    def workload_warnings(self, tree: meta.Json, path: str) -> list[errors.Problem]:
+        """See the protocol."""
+        return [errors.Problem(f"{path}.{item.path}", item.message) for item in support.ignored(tree)]
+
     def workload_problems(self, tree: meta.Json, path: str) -> list[errors.Problem]:
         """See the protocol."""
         return [

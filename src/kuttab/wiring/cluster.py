@@ -185,6 +185,10 @@ class _Catalogue(catalogue.Catalogue):
         """See the protocol."""
         return COLLECTORS
 
+    def workload_warnings(self, tree: meta.Json, path: str) -> list[errors.Problem]:  # noqa: ARG002
+        """A cluster takes every field for what it is."""
+        return []
+
     def workload_problems(self, tree: meta.Json, path: str) -> list[errors.Problem]:  # noqa: ARG002
         """The API server judges workloads itself."""
         return []

@@ -36,6 +36,10 @@ class ShippedCatalogue:
         """No algorithm is known here."""
         return []
 
+    def workload_warnings(self, tree: meta.Json, path: str) -> list[errors.Problem]:
+        """Nothing to say."""
+        return []
+
     def workload_problems(self, tree: meta.Json, path: str) -> list[errors.Problem]:
         """Refuses the kinds that it was told to."""
         if tree["kind"] in self.unsupported_kinds:

@@ -70,6 +70,7 @@ SPECS = "spec.pytorchReplicaSpecs"
         (trainer(trainer={"numNodes": 0}), "spec.trainer.numNodes"),
         (trainer(trainer={"numProcPerNode": 1.5}), "spec.trainer.numProcPerNode"),
         (trainer(trainer=None), "spec.trainer"),
+        (trainer(trainer={"resourcesPerNode": {"limits": {"memory": "1 GB"}}}), "spec.trainer.resourcesPerNode.limits.memory"),
         (trainer(initializer={}), "spec.initializer"),
         (trainer(managedBy="kueue.x-k8s.io/multikueue"), "spec.managedBy"),
     ],
@@ -91,6 +92,13 @@ def test_good_distributed_jobs_pass_and_what_has_no_effect_is_told():
         "spec.runPolicy.schedulingPolicy", "spec.runPolicy.cleanPodPolicy", "spec.elasticPolicy.rdzvPort",
     ]  # fmt: skip
     assert support.unsupported(trainer()) == []
+    small = trainer(
+        trainer={"command": ["true"], "resourcesPerNode": {"limits": {"memory": "1Gi", "nvidia.com/gpu": 1}}}
+    )
+    assert support.unsupported(small) == []
+    assert [problem.path for problem in support.ignored(small)] == [
+        "spec.trainer.resourcesPerNode.limits[nvidia.com/gpu]"
+    ]
     assert support.unsupported(pytorch(runPolicy={"backoffLimit": "${trialParameters.n}"})) == []
 
 
