@@ -14,9 +14,11 @@ from kuttab.base import errors
 from kuttab.ports import observations as port
 from kuttab.rpc import channels, messages
 from kuttab.rpc.messages import Message
-from kuttab.rpc.serving import handler
+from kuttab.rpc.serving import Health, handler
 from kuttab.rules import metric_values
 
+NAMES: Final = ("", messages.DB_MANAGER, "grpc.health.v1.Health")
+"""What the health service is asked about."""
 CHUNK: Final = 5_000
 """Rows stored in one step."""
 CLIENT_CHUNK: Final = 20_000
@@ -79,6 +81,15 @@ class DbManager:
         if not name:
             raise errors.BadInputError("trial_name must be given")
         return await self._resolve(name)
+
+
+def health(observations: port.Observations) -> Health:
+    """Health of a db-manager: NOT_SERVING while the database does not answer."""
+
+    async def probe() -> None:
+        await observations.read(port.TrialKey(uid="health", name="health"), limit=1)
+
+    return Health(NAMES, probe)
 
 
 class DbManagerClient:

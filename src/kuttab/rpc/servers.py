@@ -26,7 +26,6 @@ from kuttab.rpc.suggestions import EXHAUSTED, WAIT
 MAX_EXPERIMENTS: Final = 256
 """Searches kept at the same time; the one unused for longest is forgotten first."""
 SUGGESTION_NAMES: Final = ("", PROBE_NAME, messages.SUGGESTION, "grpc.health.v1.Health")
-DB_MANAGER_NAMES: Final = ("", messages.DB_MANAGER, "grpc.health.v1.Health")
 
 Curves = Callable[[str, str, str], Awaitable[Sequence[port.Row]]]
 """Rows of (db-manager address, trial name, metric), oldest first."""
@@ -184,11 +183,7 @@ class EarlyStoppingService:
 
 def db_manager_health(observations: port.Observations) -> Health:
     """Health of a db-manager: NOT_SERVING while the database does not answer."""
-
-    async def probe() -> None:
-        await observations.read(port.TrialKey(uid="health", name="health"), limit=1)
-
-    return Health(DB_MANAGER_NAMES, probe)
+    return dbmanager.health(observations)
 
 
 def _curve(state: history.TrialState, rows: Sequence[port.Row]) -> curves.Curve:

@@ -90,10 +90,10 @@ class Door:
 
     def db_manager(self) -> tuple[Any, Any]:
         """The handler and the health service of the DBManager, for a server of one's own beside the door."""
-        from kuttab.rpc import dbmanager, servers
+        from kuttab.rpc import dbmanager
 
         service = dbmanager.DbManager(self._observations, self._resolve, admit=self._admit)
-        return service.handler(), servers.db_manager_health(self._observations)
+        return service.handler(), dbmanager.health(self._observations)
 
     async def environment(self, subject: trial.Trial) -> dict[str, str]:
         """The variables by which a trial's programs find the door and name themselves."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import importlib
 import ipaddress
 import signal
 import ssl
@@ -92,8 +93,12 @@ async def serving(settings: settings_.Settings, doors: Doors) -> AsyncIterator[S
                 _db_manager(running, doors) as db_manager,
                 server.serving(front, listener, context),
             ):
+                warm = asyncio.ensure_future(asyncio.to_thread(_warm))
                 exposed = context is None and not _is_loopback(address[0])
-                yield Served(url, config, settings.data / access.TOKEN_FILE, db_manager, settings.data, exposed)
+                try:
+                    yield Served(url, config, settings.data / access.TOKEN_FILE, db_manager, settings.data, exposed)
+                finally:
+                    await warm
 
 
 def world(running: machine.Machine, settings: settings_.Settings) -> Any:
@@ -167,6 +172,11 @@ async def _db_manager(running: machine.Machine, doors: Doors) -> AsyncIterator[s
         yield f"{_reachable(doors.host)}:{number}"
     finally:
         await server.stop(GRACE)
+
+
+def _warm() -> None:
+    """Load what the first experiment needs, after the start and beside it: half a second that nobody shall wait for."""
+    importlib.import_module("kuttab.algorithms.engine")
 
 
 def _tls(data: Path, doors: Doors) -> tuple[ssl.SSLContext | None, bytes]:
