@@ -90,6 +90,9 @@ bench-functions: $(BENCH)/.installed ## Function trials a second, beside Optuna,
 	@$(BENCH)/bin/python benchmarks/functions.py
 	@$(BENCH)/bin/python benchmarks/functions.py --reports --idle --large
 
+bench-api: $(STAMP) ## Benchmark of the HTTP API and the db-manager
+	@$(BIN)/python benchmarks/api_server.py
+
 generate: $(STAMP) ## Write generated files again
 	@$(BIN)/python tools/generate.py
 
