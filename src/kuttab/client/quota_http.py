@@ -104,7 +104,7 @@ class HttpQuota:
                 return port.Decision(port.Verdict.WAIT, asking.last.reason, left)
             self._leaving.pop(uid, None)
             try:
-                self._journal.asked(uid)
+                await asyncio.to_thread(self._journal.asked, uid)
             except errors.UnavailableError as problem:
                 return port.Decision(port.Verdict.WAIT, problem.message, RETRY)
             document = question(subject, workload)

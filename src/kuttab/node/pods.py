@@ -92,6 +92,11 @@ class Run:
         """Exit codes of the pod's own containers that have ended."""
         return {c.state.name: c.state.exit.code for c in (*self.inits, *self.mains) if c.state.exit is not None}
 
+    @property
+    def cause(self) -> str:
+        """How the run failed, in words; with the reason when an algorithm or a person should tell it from other failures."""
+        return f"{self.reason}: {self.message}" if self.reason == pod_status.OOM_KILLED else self.message
+
     def mark(self, reason: str, message: str = "") -> None:
         """Say why the run is being ended; the first reason stays."""
         if not self.reason:

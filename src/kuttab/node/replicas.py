@@ -103,7 +103,7 @@ class Replicated(workloads.Controller):
             return "Count", ""
         restart = next(group.restart for group in self._groups(job) if group.role == task[0])
         message = f"{self._family.name} {job.namespace}/{job.name} has failed because its {task[0]} {task[1]} failed"
-        return rules.judge(restart, run.exits), f"{message}: {run.message}" if run.message else message
+        return rules.judge(restart, run.exits), f"{message}: {run.cause}" if run.cause else message
 
     def measures(self, job: meta.Resource, subject: trial.Trial) -> workloads.Task | None:
         """The first replica in order whose pod has the primary labels; masters come first."""

@@ -268,7 +268,7 @@ class Controller(abc.ABC):
             return
         if run.reason in NOT_COUNTED or (run.reason == pod_status.DELETED and self.done(job, work)):
             return
-        work.last_failure = run.message
+        work.last_failure = run.cause
         action, message = ("Count", "") if work.failing is not None else self.judge(job, work, task, run)
         work.failed[task[0]] = work.failed.get(task[0], 0) + (action != "Ignore")
         first, most = self._settings.backoff_seconds, self._settings.backoff_most_seconds

@@ -35,6 +35,10 @@ _CLASSES = (
 )
 
 
+_OUT_OF_MEMORY = ": OOMKilled: "
+"""In a job's message: how its last attempt ended, where the reason only says that there were too many."""
+
+
 def state(items: Iterable[Condition] | None) -> TrialState:
     """The state that a trial's conditions say."""
     true = {condition.type for condition in items or () if condition.status == conditions.TRUE}
@@ -65,7 +69,7 @@ def failure_class(items: Iterable[Condition] | None) -> str:
     failed = conditions.find(items, keys.FAILED)
     if failed is None or failed.status != conditions.TRUE:
         return ""
-    return class_of(failed.reason)
+    return "OutOfMemory" if _OUT_OF_MEMORY in failed.message else class_of(failed.reason)
 
 
 def class_of(reason: str) -> str:

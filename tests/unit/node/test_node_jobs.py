@@ -10,9 +10,10 @@ import sys
 
 import pytest
 
-from kuttab.api import kinds, meta
+from kuttab.api import conditions, kinds, meta
 from kuttab.node import identity, job_rules, owners, pod_status
 from kuttab.ports.observations import Row
+from kuttab.rules import trial_state
 
 
 def state(pod, container="main"):
@@ -458,9 +459,11 @@ async def test_memory_limit_is_enforced_over_the_group(machines):
     try:
         script = 'python3 -S -c "x = bytearray(80_000_000); import time; time.sleep(60)" & wait'
         await machine.job(script, python=False, backoffLimit=0, container={"resources": {"limits": {"memory": "50Mi"}}})
-        kind, _, message = await machine.done()
+        kind, reason, message = await machine.done()
         assert kind == "Failed"
         assert "limit of 52428800 bytes" in message
+        failed = conditions.put(None, "Failed", "True", reason, message, "2026-11-26T08:00:00Z")
+        assert trial_state.failure_class(failed) == "OutOfMemory"
         [pod] = await machine.pods()
         assert state(pod)["terminated"]["exitCode"] == 137
         assert state(pod)["terminated"]["reason"] == "OOMKilled"
