@@ -269,6 +269,7 @@ async def test_every_name_taken_by_strangers_is_said_and_waited_out() -> None:
         assert ours.name == names[3]
 
 
+@pytest.mark.slow
 @virtual
 async def test_no_object_grows_with_the_number_of_trials(monkeypatch: pytest.MonkeyPatch) -> None:
     """Beyond the caps of journal and lists, twice the trials make no object larger (S22, K20)."""

@@ -328,6 +328,7 @@ FULL = changed(BASE, {
 PLACES = places(FULL)
 
 
+@pytest.mark.slow
 @hypothesis.given(st.lists(st.tuples(st.sampled_from(PLACES), VALUES), min_size=1, max_size=3))
 @hypothesis.settings(max_examples=300, deadline=None, derandomize=True)
 def test_any_document_gets_a_verdict(changes: list[tuple[tuple[Any, ...], Any]]) -> None:

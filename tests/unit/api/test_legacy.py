@@ -271,6 +271,7 @@ def test_go_template_whitespace() -> None:
     assert gotemplate.execute("{{with .E}}no{{end}}{{with .X}}{{.}}{{end}}", {"E": "", "X": "x"}) == "x"
 
 
+@pytest.mark.slow
 def test_go_template_output_is_bounded() -> None:
     """Nested loops cannot make an endless output."""
     loops = "{{range $.L}}" * 8 + "x" + "{{end}}" * 8

@@ -201,6 +201,7 @@ def test_f09_lines_too_long_for_a_pattern_are_left_out() -> None:
     assert reader.counters.malformed == 1
 
 
+@pytest.mark.slow
 def test_f09_lines_that_are_hostile_to_the_default_filter() -> None:
     """F09: Katib's default filter under ``re`` needs 20 s for 30 kB of name characters; ours is linear on a megabyte."""
     started = time.process_time()

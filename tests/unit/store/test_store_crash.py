@@ -223,6 +223,7 @@ async def test_abandon_is_a_kill(tmp_path: Path) -> None:
         assert [name for name in names if not name.startswith("unsettled")] == [f"t{number}" for number in range(5)]
 
 
+@pytest.mark.slow
 def test_the_crash_test_can_fail(tmp_path: Path) -> None:
     """The checker notices a lost object: it is not satisfied by any database."""
     path = tmp_path / "objects.db"

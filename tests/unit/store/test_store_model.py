@@ -223,7 +223,7 @@ def compact_all_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(objects, "_COMPACT_INTERVAL", 3)
 
 
-TestModel = Machine.TestCase
+TestModel = pytest.mark.slow(Machine.TestCase)
 TestModel.settings = hypothesis.settings(
     max_examples=60,
     stateful_step_count=40,

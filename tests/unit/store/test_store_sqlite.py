@@ -321,6 +321,7 @@ connection.close()
 """
 
 
+@pytest.mark.slow
 def test_a_migration_killed_at_any_statement_is_atomic(tmp_path: Path) -> None:
     """After a kill before each statement of a migration the database is at a whole step, and migrates on."""
     path = tmp_path / "objects.db"
