@@ -120,7 +120,7 @@ async def test_a_random_search(client: kube.KubeClient, namespace: str, controll
 
 
 async def test_the_guide(
-    cluster: clusters.Cluster, namespace: str, controllers: harness.Controllers, tmp_path: Path
+    cluster: clusters.Cluster, client: kube.KubeClient, namespace: str, controllers: harness.Controllers, tmp_path: Path
 ) -> None:
     """The commands of docs/guides/kubernetes.md work as written, on an image that this node has."""
     kubectl = shutil.which("kubectl")
@@ -134,6 +134,9 @@ async def test_the_guide(
     commands = [line for line in guide.splitlines() if line.startswith("kubectl ")]
     answers = []
     for line in commands:
+        if " wait " in line:  # its own patience is not what we test
+            subject = await client.get(kinds.EXPERIMENT, namespace, "parabola")
+            await harness.until(client, subject, harness.ended)
         words = shlex.split(line, comments=True)
         words = [str(manifest) if word == "examples/kubernetes/experiment.yaml" else word for word in words]
         place = ["--kubeconfig", str(cluster.kubeconfig), "--cache-dir", str(tmp_path / "cache"), "-n", namespace]
