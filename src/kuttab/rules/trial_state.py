@@ -94,8 +94,8 @@ def record(subject: trial.Trial) -> history.TrialRecord:
         objective=objective,
         metrics=_metrics(seen.metrics or ()) if seen is not None else (),
         reason=failure_class(subject.status.conditions),
-        start_time=subject.status.start_time or "",
-        completion_time=subject.status.completion_time or "",
+        start_time=sys.intern(subject.status.start_time or ""),  # many trials share a second
+        completion_time=sys.intern(subject.status.completion_time or ""),
         labels=own_labels(subject),
         queued=queued(subject),
     )
