@@ -73,7 +73,7 @@ def serve(tmp_path: Path) -> Serve:
         async with objects.Store(None, clock=time, options=options) as opened:
             client = embedded.EmbeddedClient(opened, None, "tester")
             writers = serving.Writers(client, settings.Settings(data=tmp_path))
-            stands_on = world.World(client, writers, time, "0.0.0", logs)
+            stands_on = world.World(client, writers, time, "0.0.0", logs, client)
             front = app.ApiServer(stands_on, token, limits=limits or app.Limits())
             listener = server.listen(server.Address())
             port = listener.getsockname()[1]

@@ -6,7 +6,9 @@ A long page is read in short steps, so that nobody's get waits for somebody's li
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+import dataclasses
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, TypeVar
 
 import orjson
 from starlette.responses import Response
@@ -42,12 +44,11 @@ async def list_(
     world: World, target: targets.Target, options: queries.Read, query: Mapping[str, str], form: forms.Form
 ) -> Response:
     """A page of a collection."""
+    if form is forms.Form.WHOLE and world.texts is not None and not (options.labels or options.fields):
+        texts = await _paged(world, target, options, _texts_of(world.texts, target))
+        return answers.raw(_list_text(target.kind, _metadata(texts), texts.items))
     page = await collect(world, target, options)
-    metadata: meta.Json = {"resourceVersion": page.resource_version}
-    if page.continue_token:
-        metadata["continue"] = page.continue_token
-        if page.remaining is not None:
-            metadata["remainingItemCount"] = page.remaining
+    metadata = _metadata(page)
     if form is forms.Form.TABLE:
         made = tables.table(target.kind, page.items, world.clock.now(), included(query))
         made["metadata"] = metadata
@@ -61,39 +62,55 @@ async def list_(
 
 async def list_body(kind: kinds.Kind, metadata: meta.Json, items: Sequence[meta.Object]) -> bytes:
     """A list object as JSON text."""
-    head = orjson.dumps({"kind": kind.list_kind, "apiVersion": kind.api_version, "metadata": metadata})
     parts = []
     for number, item in enumerate(items):
         if number % STEP == STEP - 1:
             await asyncio.sleep(0)
         parts.append(meta.dump_bytes(item))
-    return head[:-1] + b',"items":[' + b",".join(parts) + b"]}"
+    return _list_text(kind, metadata, parts)
 
 
 async def collect(world: World, target: targets.Target, options: queries.Read) -> port.ObjectList:
     """The objects of a page, all of one revision; ExpiredError, BadInputError, HttpError for too many without a limit."""
+
+    async def read(limit: int, token: str) -> port.ObjectList:
+        return await world.objects.list(
+            target.kind,
+            target.namespace,
+            labels=options.labels,
+            fields=options.fields,
+            limit=limit,
+            continue_token=token,
+        )
+
+    return await _paged(world, target, options, read)
+
+
+P = TypeVar("P", port.ObjectList, port.Bodies)
+
+
+def _texts_of(texts: port.RawLists, target: targets.Target) -> Callable[[int, str], Awaitable[port.Bodies]]:
+    return lambda limit, token: texts.list_bodies(target.kind, target.namespace, limit=limit, continue_token=token)
+
+
+async def _paged(
+    world: World, target: targets.Target, options: queries.Read, read: Callable[[int, str], Awaitable[P]]
+) -> P:
     await _check_version(world, target.kind, options)
     while True:
         try:
-            return await _collect(world, target, options)
+            return await _steps(target, options, read)
         except errors.ExpiredError:
             if options.token:
                 raise  # the client's own token is too old; otherwise compaction overtook us between two steps
 
 
-async def _collect(world: World, target: targets.Target, options: queries.Read) -> port.ObjectList:
-    items: list[meta.Object] = []
+async def _steps(target: targets.Target, options: queries.Read, read: Callable[[int, str], Awaitable[P]]) -> P:
+    items: list[Any] = []
     token = options.token
     wanted = options.limit or MAX_UNPAGED
     while True:
-        page = await world.objects.list(
-            target.kind,
-            target.namespace,
-            labels=options.labels,
-            fields=options.fields,
-            limit=min(STEP, wanted - len(items)),
-            continue_token=token,
-        )
+        page = await read(min(STEP, wanted - len(items)), token)
         items += page.items
         token = page.continue_token
         if not token or len(items) >= wanted:
@@ -103,7 +120,21 @@ async def _collect(world: World, target: targets.Target, options: queries.Read) 
         raise statuses.too_large(
             f"there are more than {MAX_UNPAGED} {target.kind.plural}; list them in pages with limit=500"
         )
-    return port.ObjectList(items, page.resource_version, token, page.remaining)
+    return dataclasses.replace(page, items=items)
+
+
+def _metadata(page: port.ObjectList | port.Bodies) -> meta.Json:
+    metadata: meta.Json = {"resourceVersion": page.resource_version}
+    if page.continue_token:
+        metadata["continue"] = page.continue_token
+        if page.remaining is not None:
+            metadata["remainingItemCount"] = page.remaining
+    return metadata
+
+
+def _list_text(kind: kinds.Kind, metadata: meta.Json, items: Sequence[bytes]) -> bytes:
+    head = orjson.dumps({"kind": kind.list_kind, "apiVersion": kind.api_version, "metadata": metadata})
+    return head[:-1] + b',"items":[' + b",".join(items) + b"]}"
 
 
 async def newest(world: World, kind: kinds.Kind) -> str:

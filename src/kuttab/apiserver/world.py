@@ -27,3 +27,5 @@ class World:
     clock: clocks.Clock
     version: str
     logs: logs_port.Logs | None = None
+    texts: port.RawLists | None = None
+    """A quicker way to whole lists, where the client has one."""

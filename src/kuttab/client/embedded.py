@@ -64,6 +64,13 @@ class EmbeddedClient(ports.Objects):
             except errors.ExpiredError:
                 continue  # compaction overtook us between two chunks
 
+    async def list_bodies(
+        self, kind: kinds.Kind, namespace: str | None, *, limit: int, continue_token: str = ""
+    ) -> ports.Bodies:
+        """See :class:`kuttab.ports.objects.RawLists`."""
+        page = self._store.bodies(kind, namespace, limit, continue_token)
+        return ports.Bodies([body for _, body in page.items], page.revision, page.token, page.remaining)
+
     async def create(self, obj: meta.Object, *, dry_run: bool = False) -> meta.Object:
         """The stored object; AlreadyExistsError, InvalidError, NotFoundError for its namespace."""
         await self._store.room()

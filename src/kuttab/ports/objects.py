@@ -49,6 +49,26 @@ class ObjectList:
     remaining: int | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Bodies:
+    """A page of objects as JSON text."""
+
+    items: Sequence[bytes]
+    resource_version: str
+    continue_token: str = ""
+    remaining: int | None = None
+
+
+class RawLists(Protocol):
+    """What a client may offer besides: objects as text, for whoever would only write them again."""
+
+    async def list_bodies(
+        self, kind: kinds.Kind, namespace: str | None, *, limit: int, continue_token: str = ""
+    ) -> Bodies:
+        """A page of a whole collection; the errors of :meth:`Objects.list`."""
+        ...
+
+
 class Objects(Protocol):
     """Reads and writes of objects. All methods raise :class:`kuttab.base.errors.ObjectError` or UnavailableError."""
 

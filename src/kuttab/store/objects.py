@@ -210,6 +210,11 @@ class Store:
             raise errors.BadInputError(f"limit is {limit}; it must not be negative")
         return self.page(_scope(kind, namespace, labels, fields), limit, continue_token)
 
+    def bodies(self, kind: kinds.Kind, namespace: str | None, limit: int, token: str) -> states.Page[bytes]:
+        """A page of a kind as JSON text, as it is stored; BadInputError, ExpiredError."""
+        self._check_open()
+        return self.state.bodies(_scope(kind, namespace, "", ""), limit, token)
+
     def page(self, scope: broadcast.Scope, limit: int, token: str) -> ports.ObjectList:
         """One page of a scope."""
         return self.state.page(scope, limit, token)

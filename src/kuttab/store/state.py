@@ -8,9 +8,10 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, Generic, TypeVar
 
 from kuttab.api import kinds, meta
 from kuttab.base import errors
@@ -18,6 +19,21 @@ from kuttab.ports import objects as ports
 from kuttab.store import broadcast, lifecycle, log, names, overlay, sqlite
 
 CHUNK: Final = 500
+
+
+T = TypeVar("T")
+Placed = tuple[tuple[str, str], T]
+"""Something with its namespace and name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Page(Generic[T]):
+    """A page of a collection, in order. ``token`` is empty on the last one."""
+
+    items: list[Placed[T]]
+    revision: str
+    token: str = ""
+    remaining: int | None = None
 
 
 class State:
@@ -94,22 +110,33 @@ class State:
 
     def page(self, scope: broadcast.Scope, limit: int, token: str) -> ports.ObjectList:
         """One page, at the revision of the first; ``limit=0`` for everything. ExpiredError, BadInputError for a token."""
+        found = self._cut(scope, limit, token, _Merge.objects)
+        return ports.ObjectList([obj for _, obj in found.items], found.revision, found.token, found.remaining)
+
+    def bodies(self, scope: broadcast.Scope, limit: int, token: str) -> Page[bytes]:
+        """The same as JSON text, as it is stored, for a scope that selects nothing: a tenth of the cost."""
+        assert not scope.selector
+        return self._cut(scope, limit, token, _Merge.bodies)
+
+    def _cut(
+        self, scope: broadcast.Scope, limit: int, token: str, read: Callable[[_Merge], Iterator[Placed[T]]]
+    ) -> Page[T]:
         revision, after = _read_token(token) if token else (self.revision, ("", ""))
         self.check_revision(revision)
-        items: list[meta.Object] = []
+        items: list[Placed[T]] = []
         more = False
-        for obj in _Merge(self, scope, revision, after, limit):
+        for item in read(_Merge(self, scope, revision, after, limit)):
             if limit and len(items) == limit:
                 more = True
                 break
-            items.append(obj)
+            items.append(item)
         if not more:
-            return ports.ObjectList(items, str(revision))
-        last = (items[-1].namespace, items[-1].name)
+            return Page(items, str(revision))
+        last = items[-1][0]
         remaining = None
         if not scope.selector and not self.overlay.kind(log.kind_key(scope.kind), revision):
             remaining = self.reader.count(log.Query(log.kind_key(scope.kind), revision, scope.namespace, after=last))
-        return ports.ObjectList(items, str(revision), _write_token(revision, last), remaining)
+        return Page(items, str(revision), _write_token(revision, last), remaining)
 
     def replay(self, scope: broadcast.Scope, revision: int, limit: int) -> tuple[list[ports.WatchEvent], int]:
         """Events after a revision, and the revision up to which they are complete; ExpiredError."""
@@ -176,7 +203,22 @@ class _Merge:
         self._after = after
         self._chunk = min(limit + 1, CHUNK) if limit else CHUNK
 
-    def __iter__(self) -> Iterator[meta.Object]:
+    def objects(self) -> Iterator[Placed[meta.Object]]:
+        """The objects."""
+        for place, one in self._stored():
+            obj = one.object if isinstance(one, log.Entry) else self._state.fresh(self._scope.kind, one)
+            if self._scope.selector.matches(obj):
+                yield place, obj
+
+    def bodies(self) -> Iterator[Placed[bytes]]:
+        """Their JSON text; one that is stored in another version of its kind is read and written anew."""
+        for place, one in self._stored():
+            if isinstance(one, log.Row) and one.version != self._scope.kind.version:
+                yield place, meta.dump_bytes(self._state.fresh(self._scope.kind, one))
+            else:
+                yield place, one.body
+
+    def _stored(self) -> Iterator[Placed[log.Row | log.Entry]]:
         selector = self._scope.selector
         namespace = self._scope.namespace
         wanted = selector.exact("metadata.namespace")
@@ -206,19 +248,10 @@ class _Merge:
                 after = (rows[-1].key.namespace, rows[-1].key.name)
             for place in [place for place in waiting if done or place <= after]:
                 found[place] = waiting.pop(place)
-            yield from self._selected(found)
-
-    def _selected(self, found: dict[tuple[str, str], log.Row | log.Entry]) -> Iterator[meta.Object]:
-        for place in sorted(found):
-            one = found[place]
-            if isinstance(one, log.Entry):
-                if one.op is log.Op.DELETED:
-                    continue
-                obj = one.object
-            else:
-                obj = self._state.fresh(self._scope.kind, one)
-            if self._scope.selector.matches(obj):
-                yield obj
+            for place in sorted(found):
+                one = found[place]
+                if not (isinstance(one, log.Entry) and one.op is log.Op.DELETED):
+                    yield place, one
 
 
 def kind_of(row: log.Row) -> kinds.Kind:

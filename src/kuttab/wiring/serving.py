@@ -108,7 +108,7 @@ def world(running: machine.Machine, settings: settings_.Settings) -> Any:
 
     time = clock.SystemClock()
     pod_logs = logs.PodLogs(running.objects, time, settings.data)
-    return World(running.objects, Writers(running.objects, settings), time, __version__, pod_logs)
+    return World(running.objects, Writers(running.objects, settings), time, __version__, pod_logs, running.objects)
 
 
 class Writers:

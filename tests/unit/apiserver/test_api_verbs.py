@@ -166,6 +166,8 @@ async def test_lists_are_lists(api: Served) -> None:
     assert (found["kind"], found["apiVersion"]) == ("ExperimentList", "kubeflow.org/v1beta1")
     places = [(item["metadata"]["namespace"], item["metadata"]["name"]) for item in found["items"]]
     assert places == [("default", "a"), ("default", "b"), ("kubeflow", "a")]
+    gets = [await api.json("GET", f"{KUBEFLOW}/namespaces/{space}/experiments/{name}") for space, name in places]
+    assert found["items"] == gets
     assert int(found["metadata"]["resourceVersion"]) > 0
     assert len((await api.json("GET", EXPERIMENTS))["items"]) == 2
     everywhere = await api.json("GET", "/api/v1/namespaces")
