@@ -172,9 +172,9 @@ class Checker:
         if old is not None:
             self._must(obj.spec.requests >= old.spec.requests, "S1: requests were lowered")
             self._must(obj.status.suggestion_count >= old.status.suggestion_count, "S4: the journal shrank")
-            for item in old.status.suggestions or ():
-                kept = item.slot in slots or (subject.uid, item.slot) in self._slots
-                self._must(kept, f"S2: the assignment of slot {item.slot} was dropped")
+        for slot in range(obj.status.suggestion_count):
+            kept = slot in slots or (subject.uid, slot) in self._slots
+            self._must(kept, f"S2: the assignment of slot {slot} was dropped")
 
     def _entry(self, subject: experiment.Experiment, item: suggestion.TrialAssignment) -> None:
         known = self._journal.setdefault((subject.uid, item.slot), item)
