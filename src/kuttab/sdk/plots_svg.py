@@ -170,7 +170,7 @@ def _scale(scale: tuple[str, float, float], width: float) -> str:
     parts = [f'<text class="k-dim" x="{x:.1f}" y="23">{right}</text>']
     x -= 106
     parts += [
-        f'<rect fill="{style.shade(index / 19)}" x="{x + index * 5:.1f}" y="14" width="5.2" height="10"/>'
+        f'<rect fill="{style.shade(index / 19)}" x="{x + index * 5:.1f}" y="14" width="5" height="10" shape-rendering="crispEdges"/>'
         for index in range(20)
     ]
     label = text_of(f"{marks.short(name, 30)}  {low:.4g}")

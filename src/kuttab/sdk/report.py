@@ -112,7 +112,9 @@ def _cards(result: results.Result) -> str:
         f'<div class="dim">{_counts(result)}</div><div class="dim">{took} from the first start to the last end</div></div>'
     )
     facts = [
-        row for row in explaining.facts(result.experiment) if row[0] not in ("Kind", "Best trial", "Name", "Trials")
+        row
+        for row in explaining.facts(result.experiment)
+        if row[1] and row[0] not in ("Kind", "Best trial", "Name", "Trials")
     ]
     cards.append(f'<div class="card broad"><h3>Experiment</h3><table>{_rows(facts)}</table></div>')
     return f'<div class="cards">{"".join(cards)}</div>'

@@ -22,7 +22,7 @@ padding:0 10px;font-size:12px;font-weight:600;vertical-align:3px;margin-left:8px
 .card h3{margin:0 0 6px;font-size:12px;font-weight:600;color:var(--dim)}
 .big{font-size:26px;font-weight:650;font-variant-numeric:tabular-nums;overflow-wrap:anywhere}
 .plots{display:grid;grid-template-columns:repeat(2,minmax(0,1fr));gap:14px}
-.plots .card{padding:6px}.plots .wide{grid-column:1/-1}
+.plots .card{padding:6px;display:flex;align-items:center}.plots .wide{grid-column:1/-1}
 @media (max-width:860px){.plots{grid-template-columns:1fr}}
 .plots svg{width:100%;height:auto;display:block}
 .scroll{overflow:auto;max-height:640px;border:1px solid var(--edge);border-radius:10px;background:var(--card)}

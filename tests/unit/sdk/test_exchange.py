@@ -6,8 +6,11 @@ import csv
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
+from hypothesis import strategies as st
 
+from kuttab.algorithms import engine
 from kuttab.api import keys, kinds
 from kuttab.api.history import TrialState
 from kuttab.base import errors
@@ -267,3 +270,19 @@ def test_results_become_runs_of_mlflow(kind: str, tmp_path: Path, monkeypatch: p
         *(v for _, v in result.best.trial.curve),
         result.best.value,
     ]
+
+
+VALUES = st.one_of(
+    st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=8),
+    st.sampled_from(["0.01", "1e-3", "16", "32.0", "relu", "8", 8, 0.05, 64.0]),
+)  # fmt: skip
+
+
+@hypothesis.given(st.lists(st.fixed_dictionaries(dict.fromkeys(ROW, VALUES)), max_size=5))
+def test_whatever_comes_in_only_points_of_the_space_come_out(rows: list[dict[str, Any]]) -> None:
+    """Arbitrary values never raise anything but a refusal, and every record is taken by the engine as a point."""
+    subject = studies.experiment_of(9, algorithm={"algorithmName": "random"}, warmStart={"configMapName": "old"})
+    found = exchange.prior(subject, source(*rows, {}), studies.SPACE)
+    assert len(found.records) + len(found.refused) == len(rows) + 1
+    assert engine.Session(subject).remember(found.records) == []
+    assert len(priors.read(priors.write(found.records), "accuracy")) == len(found.records)
