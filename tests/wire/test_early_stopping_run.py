@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -72,6 +74,35 @@ async def test_every_rule_ends_a_process_that_would_hang(tmp_path: Path, name: s
     assert [latest(item) for item in trials[3:]] == ["2.0000", "2.0000"]
     assert all(item.status.completion_time for item in trials)
     assert living(str(tmp_path / "starts")) == []
+
+
+PATIENT = """
+import time
+import kuttab
+
+def objective(p):
+    for step in range(1, 9 if p["x"] < 0.5 else 10_000):
+        kuttab.report(loss=1 / step if p["x"] < 0.5 else 2.0)
+        time.sleep(0.05 if p["x"] >= 0.5 else 0)
+
+if __name__ == "__main__":
+    found = kuttab.tune(
+        objective, {"x": kuttab.search.double(0, 1)}, objective_metric="loss", direction="minimize", algorithm="sobol",
+        max_trials=4, parallel=1, early_stopping={"name": "patience", "patience": 3}, data=DATA, progress=False,
+    )
+    for one in found.trials:
+        assert one.state == ("EarlyStopped" if one.parameters["x"] >= 0.5 else "Succeeded"), one
+        assert one.metrics["loss"] == (2 if one.parameters["x"] >= 0.5 else 1 / 8), one
+"""
+
+
+@pytest.mark.slow
+def test_functions_are_judged_while_they_run_too(tmp_path: Path) -> None:
+    """A rule that no bar can say ends a Python function that does not look, with what it had reported."""
+    script = tmp_path / "patient.py"
+    script.write_text(f"DATA = {str(tmp_path / 'data')!r}\n{PATIENT}")
+    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=90, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 @pytest.mark.slow

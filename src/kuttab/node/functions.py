@@ -16,7 +16,8 @@ from typing import Any, Final
 from kuttab.api import experiment, keys, kinds, meta, trial
 from kuttab.base import clock as clocks
 from kuttab.base import errors, ids
-from kuttab.node import function_pool, job_rules, owners
+from kuttab.collector import session
+from kuttab.node import function_pool, job_rules, meters, owners
 from kuttab.ports import events as event_port
 from kuttab.ports import objects as port
 from kuttab.ports import observations as observation_port
@@ -52,6 +53,7 @@ class Attempt:
     end: dict[str, Any] | None = None
     timer: asyncio.TimerHandle | None = None
     start_time: str = ""
+    judge: session.Rules | None = None
 
 
 class Functions:
@@ -68,7 +70,10 @@ class Functions:
         data: Path,
         pool: function_pool.Pool,
         enqueue: Callable[[str, str], None],
+        live: meters.RulesOf | None = None,
     ) -> None:
+        """``live`` gives what stops a trial beyond the rules it was created with, which its worker applies by itself."""
+        self._live = live
         self._objects = objects
         self._observations = observations
         self._events = events
@@ -159,6 +164,7 @@ class Functions:
         attempt = Attempt(
             job.uid, owners.trial_key(subject), number, ids.random_uid(), function, start_time=self._now()
         )
+        attempt.judge = self._live(subject) if self._live is not None else None
         self._attempts[place] = attempt
         try:
             task = self._task(job, subject, source.target, number)
@@ -189,11 +195,15 @@ class Functions:
     def _heard(self, place: tuple[str, str], attempt: Attempt, message: Mapping[str, Any]) -> None:
         if attempt.end is not None:
             return
-        attempt.readings += message.get("readings") or ()
+        fresh = message.get("readings") or ()
+        attempt.readings += fresh
         if "outcome" in message:
             attempt.end = dict(message)
             if attempt.timer is not None:
                 attempt.timer.cancel()
+        elif attempt.judge is not None and any(attempt.judge.observe(metric, text) for metric, text, _ in fresh):
+            _stop(attempt)
+            attempt.end = {"outcome": "early"}
         self._enqueue(*place)
 
     def _expire(self, place: tuple[str, str], attempt: Attempt, seconds: float) -> None:

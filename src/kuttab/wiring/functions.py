@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from kuttab.api import kinds, meta
 from kuttab.base import clock
-from kuttab.node import function_pool, functions, pods
+from kuttab.node import function_pool, functions, meters, pods
 from kuttab.ports import objects as object_port
 from kuttab.ports import observations as observation_port
 from kuttab.runtime import controller
@@ -25,11 +25,12 @@ class Functions:
         plane: planes.ControlPlane,
         time: clock.Clock,
         kubelet: pods.Kubelet,
+        live: meters.RulesOf | None = None,
     ) -> None:
         self.pool = function_pool.Pool(kubelet.processes.node, settings.data / "functions", kubelet.settings.inherited)
         self._worker = controller.Controller("function", self._reconcile, workers=16)
         self.logic = functions.Functions(
-            objects, rows, plane.events, time, settings.data, self.pool, self._worker.enqueue
+            objects, rows, plane.events, time, settings.data, self.pool, self._worker.enqueue, live
         )
         plane.workloads[kinds.FUNCTION_JOB].listen(self._heard)
         self.controllers: Sequence[controller.Controller] = [self._worker]

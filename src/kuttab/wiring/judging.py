@@ -34,17 +34,24 @@ class Judges:
         self._curves = curves
 
     def rules(self, subject: trial.Trial) -> session.Rules | None:
-        """What stops this trial; None when nothing does."""
+        """What stops this trial: its bars, and the live judgement; None when nothing does."""
         bars = meters.bars(subject)
+        return self._judged(subject, bars) or bars
+
+    def live(self, subject: trial.Trial) -> session.Rules | None:
+        """The live judgement alone, for a trial whose program applies the bars by itself."""
+        return self._judged(subject, None)
+
+    def _judged(self, subject: trial.Trial, bars: session.Rules | None) -> session.Rules | None:
         owner = subject.metadata.controller
         parent = self._experiments.get(subject.namespace, owner.name) if owner is not None else None
         if not isinstance(parent, experiment.Experiment) or parent.spec.early_stopping is None:
-            return bars
+            return None
         from kuttab.algorithms.stopping import curves, rule
 
         name = parent.spec.early_stopping.algorithm_name
         if name == "medianstop" or name not in rule.names():
-            return bars
+            return None
         judge = rule.make(parent.spec.early_stopping, parent.spec.objective or experiment.ObjectiveSpec())
         return _Live(subject, bars, judge, curves.Curve(), lambda: self._curves(parent.uid))
 

@@ -62,7 +62,7 @@ async def running(settings: settings_.Settings) -> AsyncIterator[Machine]:
             quota.attach(planes)
             judges = judging.Judges(planes.experiments, router.stopping.curves)
             node = nodes.Node(settings, system, rows, planes, time, judges.rules)
-            called = functions.Functions(settings, system, rows, planes, time, node.kubelet)
+            called = functions.Functions(settings, system, rows, planes, time, node.kubelet, judges.live)
             router.attach(node.services, node.door.address)
             planes.experiments.listen(router.heard)
             machine = manager.Manager(
