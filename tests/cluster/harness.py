@@ -22,7 +22,7 @@ from kuttab.client import kube
 from kuttab.testing import clients_base
 
 IMAGE = os.environ.get("KUBECONFIG_TEST_IMAGE") or clusters.IMAGE
-PATIENCE = 120.0
+PATIENCE = 300.0
 CRDS = Path(__file__).parents[2] / "deploy" / "crds"
 CRD = kinds.Kind(
     "apiextensions.k8s.io", "v1", "CustomResourceDefinition", "customresourcedefinitions", namespaced=False
