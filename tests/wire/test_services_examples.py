@@ -8,7 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -75,8 +75,8 @@ def test_an_example_runs_as_its_comment_says(tmp_path: Path, case: str) -> None:
 
 
 @contextlib.contextmanager
-def serving(tmp_path: Path, *arguments: str) -> Iterator[str]:
-    """One of our own services as a process; its address. It must end in order when it is told to."""
+def serving(tmp_path: Path, *arguments: str, stop: list[Callable[[], None]] | None = None) -> Iterator[str]:
+    """One of our own services as a process; its address. It must end in order when it is told to, which ``stop`` can do."""
     process = subprocess.Popen(
         [sys.executable, "-m", "kuttab", *arguments, "--port", "0"],
         env={**os.environ, "KUTTAB_HOME": str(tmp_path / "data")}, stdout=subprocess.PIPE, text=True,
@@ -85,6 +85,8 @@ def serving(tmp_path: Path, *arguments: str) -> Iterator[str]:
         assert process.stdout is not None
         line = process.stdout.readline()
         assert line.startswith("listening on 127.0.0.1:")
+        if stop is not None:
+            stop.append(process.terminate)
         yield line.split()[-1]
         process.terminate()
         process.communicate(timeout=30)
@@ -127,6 +129,23 @@ def test_kuttab_suggestion_answers_strangers(tmp_path: Path, stranger: tuple[Any
         assert len(ask(old).parameter_assignments) == 2
         check = channel.unary_unary("/grpc.health.v1.Health/Check", None, None)
         assert check(b"\n\x1amanager.v1beta1.Suggestion") == b"\x08\x01"
+
+
+@pytest.mark.slow
+def test_a_call_that_runs_is_answered_before_the_end(tmp_path: Path, stranger: tuple[Any, Any]) -> None:
+    """SIGTERM drains: what was asked before it is answered whole, what comes after it is refused."""
+    pb, stubs = stranger
+    stop: list[Callable[[], None]] = []
+    with serving(tmp_path, "suggestion", stop=stop) as address, grpc.insecure_channel(address) as channel:
+        stub = stubs.SuggestionStub(channel)
+        request = pb.GetSuggestionsRequest(experiment=search(pb, "tpe"), current_request_number=1)
+        stub.GetSuggestions(request)
+        request.current_request_number = 300
+        asked = stub.GetSuggestions.future(request)
+        health = channel.unary_unary("/grpc.health.v1.Health/Check", None, None)
+        health(b"\n\x1amanager.v1beta1.Suggestion")  # by now the first call has been taken
+        stop[0]()
+        assert len(asked.result(timeout=60).parameter_assignments) == 300
 
 
 @pytest.mark.slow
