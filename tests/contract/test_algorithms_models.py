@@ -1,6 +1,11 @@
-"""The shipped contract of algorithms, on those with a surrogate or a population."""
+"""The shipped contract of algorithms, on those with a surrogate or a population.
+
+A Gaussian process costs some 20 ms a trial, so its searches are short here: a design of four, then the model.
+"""
 
 from __future__ import annotations
+
+from typing import ClassVar
 
 from kuttab.algorithms import registry
 from kuttab.testing.algorithms import AlgorithmContract, parameter
@@ -10,6 +15,9 @@ class TestBayesianOptimization(AlgorithmContract):
     """bayesianoptimization."""
 
     algorithm = registry.load("bayesianoptimization")
+    settings: ClassVar = {"n_initial_points": "4"}
+    trials = 12
+    parallel = 3
 
 
 class TestCmaEs(AlgorithmContract):
@@ -35,3 +43,6 @@ class TestAuto(AlgorithmContract):
     """auto."""
 
     algorithm = registry.load("auto")
+    settings: ClassVar = {"n_initial_points": "4"}
+    trials = 12
+    parallel = 3
