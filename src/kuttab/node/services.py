@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import shutil
 import socket
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -150,11 +150,13 @@ class Services:
         await self._bury(service, program)
         folder = self._folder(owner)
         service.log = folder / f"{program.role}.log"
-        port = _free_port()
+        # gRPC servers share a port silently when two are given the same one, so none of ours may be given twice.
+        port = _free_port({other.port for other in self._services.values()})
         command = self._command(program, folder, service.log, port)
         pod = f"service-{owner.uid}-{program.role}"
+        service.port = port
         service.child = self._processes.spawn(command, pod, lambda _: None)
-        service.port, service.ready, service.started = port, False, self._clock.monotonic()
+        service.ready, service.started = False, self._clock.monotonic()
         _log.info("service_started", experiment=owner.name, role=program.role, pid=service.child.pid, port=port)
 
     async def _bury(self, service: _Service, program: Program) -> None:
@@ -226,11 +228,14 @@ class Services:
             await asyncio.gather(ready, ended, return_exceptions=True)
 
 
-def _free_port() -> int:
-    with socket.socket() as found:
-        found.bind((HOST, 0))
-        port: int = found.getsockname()[1]
-        return port
+def _free_port(taken: Collection[int]) -> int:
+    """A port that nobody listens on now, and none of those."""
+    while True:
+        with socket.socket() as found:
+            found.bind((HOST, 0))
+            port: int = found.getsockname()[1]
+        if port not in taken:
+            return port
 
 
 def _last_line(path: Path) -> str:
