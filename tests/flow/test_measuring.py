@@ -13,6 +13,7 @@ from flow.world import inline
 from kuttab.api import conditions, keys, kinds, meta, trial
 from kuttab.base import errors
 from kuttab.client import embedded
+from kuttab.controllers import measuring
 from kuttab.controllers import trial as trial_controller
 from kuttab.observations import memory
 from kuttab.rules import trial_state
@@ -124,10 +125,10 @@ class World:
         await self.client.create(builders.trial("t", **spec))
         await self.until(lambda found: conditions.is_true(found.status.conditions, keys.RUNNING))
 
-    async def pod(self, name: str, *lines: str) -> Container:
+    async def pod(self, name: str, *lines: str, index: str = "") -> Container:
         """A pod of the trial that runs."""
         made = self.kubelet.containers[name] = Container(list(lines))
-        labels = {keys.LABEL_TRIAL: "t"}
+        labels = {keys.LABEL_TRIAL: "t", **({measuring.INDEX: index} if index else {})}
         document = {"spec": {"containers": [{"name": "training-container"}]}}
         metadata = builders.metadata(name, labels=labels)
         pod = meta.Resource.model_validate(
@@ -249,6 +250,33 @@ async def test_only_the_attempt_that_succeeded_counts() -> None:
 
 
 @virtual.virtual
+async def test_the_lowest_index_counts() -> None:
+    """Of an indexed Job whose pods all succeed, the one with the lowest index is measured, whichever came last."""
+    async with opened() as world, world.controllers():
+        await world.submit()
+        for index in ("1", "0", "2"):
+            await world.pod(f"p{index}", f"loss={index}", index=index)
+        await asyncio.sleep(10)
+        for index in ("0", "2", "1"):
+            await world.end(f"p{index}")
+        await world.job("Complete")
+        assert await world.verdict() == ("Succeeded", "0 0 0")
+
+
+@virtual.virtual
+async def test_workloads_that_nobody_watches() -> None:
+    """A trial that somebody made by hand of a kind that is not watched ends without metrics instead of never, and people are told."""
+    run = {"apiVersion": "example.com/v1", "kind": "Thing", "metadata": {"name": "t", "namespace": "default"}}
+    async with opened() as world, world.controllers():
+        await world.submit(runSpec=run)
+        thing = await world.client.get(kinds.named("example.com/v1", "Thing"), "default", "t")
+        status = {"conditions": [{"type": "Complete", "status": "True"}]}
+        await world.client.update_status(meta.evolve(thing, status=status))
+        assert (await world.verdict())[0] == "MetricsUnavailable"
+        assert "OutputRefused" in await world.events()
+
+
+@virtual.virtual
 async def test_pods_that_go() -> None:
     """Of a pod that was deleted under its reader, what came counts; when nothing could be read, people are told why."""
     async with opened() as world, world.controllers():
@@ -333,7 +361,7 @@ async def test_a_collector_that_needs_the_sidecar() -> None:
         await world.end("p")
         await world.job("Complete")
         assert (await world.verdict())[0] == "MetricsUnavailable"
-        assert "CollectorRefused" in await world.events()
+        assert "OutputRefused" in await world.events()
 
 
 @virtual.virtual

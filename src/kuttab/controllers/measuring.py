@@ -27,6 +27,7 @@ logger = log.get(__name__)
 
 LOOK_AGAIN = 1.0
 """Seconds until pods that the cache has not seen yet are looked for again."""
+INDEX = "batch.kubernetes.io/job-completion-index"
 NOTHING = "none"
 """Source of the final marker of a trial whose pods are gone unread."""
 
@@ -92,10 +93,11 @@ class MeasuringController:
             return None
         try:
             readers = self._follow(subject)
+            if readers is None:
+                return None
+            self._check(subject)
         except errors.InvalidError as problem:
             await self._refuse(subject, problem)
-            return None
-        if readers is None:
             return None
         job = self._workload(subject)
         if job is None:
@@ -111,7 +113,7 @@ class MeasuringController:
         return await self._finish(subject, readers, stopped=stopped)
 
     def _follow(self, subject: trial.Trial) -> list[pod_reader.PodReader] | None:
-        """The trial's readers, oldest first, with new ones for what has started; None when nothing of it is to be read."""
+        """The trial's readers, the one that counts last, with new ones for what has started; None when nothing of it is to be read."""
         key = (subject.namespace, subject.name)
         if podlog.open_log(subject.spec.metrics_collector, _objective(subject)) is None:
             return None
@@ -125,7 +127,7 @@ class MeasuringController:
                     reader.update(now)
             if now.started and now.id not in readers:
                 readers[now.id] = self._reader(subject, now)
-        return sorted(readers.values(), key=_age)
+        return sorted(readers.values(), key=_rank)
 
     def _reader(self, subject: trial.Trial, now: pod_reader.Container) -> pod_reader.PodReader:
         source = podlog.open_log(subject.spec.metrics_collector, _objective(subject))
@@ -190,16 +192,21 @@ class MeasuringController:
         metadata = meta.evolve(fresh.metadata, annotations=annotations)
         await self._world.objects.update(meta.evolve(fresh, metadata=metadata, spec=spec))
 
+    def _check(self, subject: trial.Trial) -> None:
+        """InvalidError for a workload that nobody watches, of which nobody would tell when it is over."""
+        kind = _kind(subject)
+        if kind not in self._world.workloads:
+            message = f"{kind.kind} of {kind.api_version} is not watched here, so its output cannot be read"
+            raise errors.InvalidError([errors.Problem("spec.runSpec.kind", message, "FieldValueNotSupported")])
+
     async def _refuse(self, subject: trial.Trial, problem: errors.InvalidError) -> None:
-        """A collector that cannot work here: say so, and let the trial end without metrics when its workload does."""
-        self._world.events.record(subject, "CollectorRefused", problem.message, warning=True)
+        """A trial that cannot be measured here: say so, and let it end without metrics when its workload does."""
+        self._world.events.record(subject, "OutputRefused", problem.message, warning=True)
         await self._world.observations.finish(_key(subject), NOTHING, 0)
         self._close(subject)
 
     def _workload(self, subject: trial.Trial) -> meta.Object | None:
-        spec = subject.spec.run_spec or {}
-        cache = self._world.workloads.get(kinds.named(str(spec.get("apiVersion", "")), str(spec.get("kind", ""))))
-        found = cache.get(subject.namespace, subject.name) if cache is not None else None
+        found = self._world.workloads[_kind(subject)].get(subject.namespace, subject.name)
         return found if found is not None and naming.owned_by(found, subject) else None
 
     def _forget(self, key: tuple[str, str]) -> None:
@@ -210,15 +217,23 @@ class MeasuringController:
 
 
 def _counting(readers: list[pod_reader.PodReader], *, stopped: bool) -> pod_reader.PodReader | None:
-    """The newest reading of a container that ended well; of a trial that was stopped early, the newest."""
+    """The last reading of a container that ended well; of a trial that was stopped early, the last."""
     if stopped:
         return readers[-1] if readers else None
     return next((reader for reader in reversed(readers) if reader.succeeded), None)
 
 
-def _age(reader: pod_reader.PodReader) -> tuple[str, str, int]:
-    pod = reader.container.pod
-    return (pod.metadata.creation_timestamp or "", pod.name, reader.container.run)
+def _rank(reader: pod_reader.PodReader) -> tuple[int, str, str, int]:
+    """The one that counts comes last: of an indexed Job the lowest index, then the newest."""
+    metadata = reader.container.pod.metadata
+    text = metadata.label(INDEX) or metadata.annotation(INDEX)
+    index = int(text) if text.isascii() and text.isdecimal() and len(text) < 10 else 0
+    return (-index, metadata.creation_timestamp or "", metadata.name, reader.container.run)
+
+
+def _kind(subject: trial.Trial) -> kinds.Kind:
+    spec = subject.spec.run_spec or {}
+    return kinds.named(str(spec.get("apiVersion", "")), str(spec.get("kind", "")))
 
 
 def _objective(subject: trial.Trial) -> experiment.ObjectiveSpec:
