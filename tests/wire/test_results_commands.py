@@ -12,6 +12,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 import pytest
+import yaml
 
 from kuttab.cli import main
 from kuttab.sdk import exchange, plots
@@ -95,6 +96,30 @@ def test_export_writes_by_the_files_ending(name: str, inside: Inside, tmp_path: 
         assert parquet.read_table(tmp_path / name).column("c").to_pylist().count(HOSTILE) == 2
 
 
+def test_a_manifest_starts_from_an_exported_config_map(inside: Inside, tmp_path: Path) -> None:
+    """The ConfigMap and an experiment that names it are one file; it runs, and another space is refused or warned about."""
+    config_map = yaml.safe_load(inside("export", "hostile", "-f", "configmap").out)
+    arguments = ["${trialParameters.x}", "${trialParameters.c}"]
+    warm = {"configMapName": config_map["metadata"]["name"]}
+    document = shell.manifest("print('loss=1')", name="warm", arguments=arguments, warmStart=warm)
+    document["spec"]["algorithm"] = {"algorithmName": "tpe"}
+    document["spec"]["trialTemplate"]["trialParameters"] = [{"name": name, "reference": name} for name in "xc"]
+    document["spec"]["parameters"] = [
+        {"name": "x", "parameterType": "double", "feasibleSpace": {"min": "0.5", "max": "1"}},
+        {"name": "c", "parameterType": "categorical", "feasibleSpace": {"list": CHOICES}},
+    ]
+    both = shell.write(tmp_path, yaml.safe_dump_all([config_map, document]))
+    checked = inside("validate", both)
+    assert checked.code == 0, checked.err
+    assert "3 of 6 earlier results lie outside this space and are left out" in checked.err
+    ran = inside("run", both, "--data", tmp_path / "data", "--quiet")
+    assert ran.code == 0, ran.err
+    document["spec"]["parameters"][1]["name"] = "d"
+    refused = inside("validate", shell.write(tmp_path, yaml.safe_dump_all([config_map, document])))
+    assert refused.code == 2
+    assert "spec.warmStart.configMapName: the earlier results have the parameters" in refused.err
+
+
 def test_export_to_optuna(inside: Inside, tmp_path: Path) -> None:
     """The study is in the storage under the experiment's name."""
     optuna = pytest.importorskip("optuna", reason="optuna is not installed")
@@ -108,7 +133,7 @@ def test_export_to_optuna(inside: Inside, tmp_path: Path) -> None:
     ("arguments", "said"),
     [
         (["export", "nope"], "no experiment named nope"),
-        (["export", "hostile", "-o", "x.xlsx"], "expected one of csv, json, parquet, optuna, mlflow"),
+        (["export", "hostile", "-o", "x.xlsx"], "expected one of csv, json, parquet, configmap, optuna, mlflow"),
         (["export", "hostile", "-f", "parquet"], "parquet needs a file"),
         (["export", "hostile", "-o", "/no/such/folder/x.csv"], "cannot be written: No such file or directory"),
         (["plot", "hostile", "histroy", "-o", "x.svg"], "did you mean history?"),

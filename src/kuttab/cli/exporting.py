@@ -31,14 +31,14 @@ def export(
     form: Annotated[
         str | None,
         typer.Option(
-            "--format", "-f", help="csv, json, parquet, optuna or mlflow (default: by the file's ending, else csv).",
+            "--format", "-f", help="csv, json, parquet, configmap, optuna or mlflow (default: by the file's ending, else csv).",
             show_default=False,
         ),
     ] = None,
     data: common.Data = None,
     namespace: common.Namespace = None,
 ) -> None:  # fmt: skip
-    """Write an experiment's trials as a table, a document, a study of Optuna, or runs of MLflow."""
+    """Write an experiment's trials as a table, a document, a ConfigMap for spec.warmStart, a study of Optuna, or runs of MLflow."""
     from kuttab.cli import reporting
 
     reporting.export(common.settings(data), name, namespace, output, form)

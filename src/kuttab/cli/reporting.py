@@ -11,15 +11,18 @@ from typing import Any
 
 import typer
 
+from kuttab.api import meta
 from kuttab.base import errors
 from kuttab.cli import common, render
-from kuttab.sdk import plots, results, tables
+from kuttab.sdk import exchange, plots, results, tables
 from kuttab.sdk import report as reports
 from kuttab.wiring import collecting, reading
 from kuttab.wiring import settings as settings_
 
-FORMATS = ("csv", "json", "parquet", "optuna", "mlflow")
-ENDINGS = {".csv": "csv", ".json": "json", ".parquet": "parquet"}
+FORMATS = ("csv", "json", "parquet", "configmap", "optuna", "mlflow")
+TEXTS = ("csv", "json", "configmap")
+"""Formats that are text, and can be printed."""
+ENDINGS = {".csv": "csv", ".json": "json", ".parquet": "parquet", ".yaml": "configmap"}
 
 
 def export(
@@ -29,15 +32,12 @@ def export(
     chosen = form or ENDINGS.get(Path(output or "").suffix.lower(), "csv" if output is None else "")
     if chosen not in FORMATS:
         raise errors.BadInputError(f"--format: expected one of {', '.join(FORMATS)} for {output}, got {form!r}")
-    if output is None and chosen not in ("csv", "json"):
+    if output is None and chosen not in TEXTS:
         raise errors.BadInputError(f"--output: {chosen} needs a file or storage URL, such as sqlite:///{name}.db")
 
     def write(result: results.Result) -> None:
         if output is None:
-            typer.echo(
-                render.as_json(tables.document(result)) if chosen == "json" else tables.csv_text(result),
-                nl=chosen == "json",
-            )
+            typer.echo(_PRINTERS[chosen](result), nl=False)
             return
         said = _WRITERS[chosen](result, output)
         typer.echo(f"{len(result.trials)} trials written to {output}{said}", err=True)
@@ -115,6 +115,23 @@ def _parquet(result: results.Result, output: str) -> str:
     return ""
 
 
+def _config_map(result: results.Result) -> str:
+    """A manifest for ``spec.warmStart`` of another experiment."""
+    found = exchange.prior(result.experiment, exchange.of_result(result))
+    _, made = exchange.attach(result.experiment, found)
+    return render.as_yaml(meta.dump(made)) + "\n"
+
+
+def _write_config_map(result: results.Result, output: str) -> str:
+    text = _config_map(result)
+    _guarded(output, lambda: _write_text(output, text))
+    return ""
+
+
+def _write_text(output: str, text: str) -> None:
+    Path(output).write_text(text, encoding="utf-8")
+
+
 def _optuna(result: results.Result, output: str) -> str:
     from kuttab.sdk import exchange_optuna
 
@@ -131,8 +148,15 @@ def _mlflow(result: results.Result, output: str) -> str:
 
 
 _WRITERS: dict[str, Callable[[results.Result, str], str]] = {
-    "csv": _csv, "json": _json, "parquet": _parquet, "optuna": _optuna, "mlflow": _mlflow,
+    "csv": _csv, "json": _json, "parquet": _parquet, "configmap": _write_config_map, "optuna": _optuna, "mlflow": _mlflow,
 }  # fmt: skip
+
+
+_PRINTERS: dict[str, Callable[[results.Result], str]] = {
+    "csv": tables.csv_text,
+    "json": lambda result: render.as_json(tables.document(result)) + "\n",
+    "configmap": _config_map,
+}
 
 
 def _guarded(output: str | Path, write: Callable[[], None]) -> None:
