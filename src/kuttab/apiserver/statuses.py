@@ -72,7 +72,8 @@ def failure(error: errors.KuttabError, kind: kinds.Kind | None = None, name: str
     """The Status object of an error about an object of that kind and name."""
     code = code_of(error)
     if kind is not None and not name and isinstance(error, errors.InvalidError):
-        name = error.subject.removeprefix(kind.kind).strip().strip("'")  # of an object that was to be created
+        word, _, rest = error.subject.partition(" ")
+        name = rest.strip("'") if word == kind.kind else ""  # of an object that was to be created
     status: meta.Json = {
         "kind": "Status",
         "apiVersion": "v1",
