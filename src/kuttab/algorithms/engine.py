@@ -198,7 +198,7 @@ class Session:
             return [Finding(record.name, finding[0], finding[1])]
         values = self._values(record)
         trial = histories.Trial(
-            record.slot, point, record.state, values, record.reason, (), record.labels, text, record.name
+            record.slot, point, record.state, values, record.reason, (), record.labels, text, _name(record)
         )
         self.history.put(trial)
         if record.state in (records_.TrialState.SUCCEEDED, records_.TrialState.METRICS_UNAVAILABLE):
@@ -240,6 +240,11 @@ class Session:
             except (AttributeError, ValueError):
                 return ()
         return tuple(values)
+
+
+def _name(record: records_.TrialRecord) -> str:
+    """The name, where an algorithm needs it: trials that descend from each other carry labels. Elsewhere it would only take memory."""
+    return record.name if record.labels else ""
 
 
 def _prepare(
