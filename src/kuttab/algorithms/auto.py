@@ -40,7 +40,7 @@ _AUGMENT = 0.05
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class AutoSettings(settings_.Settings):
+class AutoSettings(settings_.ObjectivesSettings):
     """Settings of the automatic choice."""
 
     n_initial_points: int | None = settings_.integer(

@@ -22,7 +22,7 @@ _ATTEMPTS = 4
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Nsga2Settings(settings_.Settings):
+class Nsga2Settings(settings_.ObjectivesSettings):
     """Settings of NSGA-II."""
 
     population_size: int = settings_.integer(24, "Survivors that parents are taken from.", at_least=4, at_most=10_000)

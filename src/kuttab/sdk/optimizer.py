@@ -87,6 +87,8 @@ class Optimizer:
         for metric, way in named.items():
             if way not in ("minimize", "maximize"):
                 raise errors.BadInputError(f"direction of {metric}: expected minimize or maximize, got {way!r}")
+        if "additional_objectives" in settings:
+            raise errors.BadInputError("additional_objectives: here direction names them, as {metric: direction}")
         if not named:
             raise errors.BadInputError("direction: at least one objective is needed")
         self._dimensions = dict(space)

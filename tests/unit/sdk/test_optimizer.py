@@ -22,6 +22,12 @@ SPACE = {
 }
 
 
+def test_further_objectives_are_named_by_direction() -> None:
+    """The setting of manifests has no place beside the mapping of directions."""
+    with pytest.raises(errors.BadInputError, match="here direction names them"):
+        optimizer.Optimizer({"x": search.double(0, 1)}, algorithm="nsga2", additional_objectives="size:minimize")
+
+
 def test_parameters_keep_their_python_types() -> None:
     """A float is a float, an int an int, a boolean a bool, and listed values are the very values listed."""
     seen: dict[str, set[Any]] = {name: set() for name in SPACE}
