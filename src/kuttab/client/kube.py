@@ -36,6 +36,8 @@ _SILENCE = 150.0
 """Seconds without event or bookmark (a server sends one a minute) after which a watch's connection counts as dead."""
 _SHORT = 1.0
 """Seconds that a watch lasts at least, unless something is wrong."""
+_LONG = 60.0
+"""Seconds after which a watch that broke had been well before."""
 _RESUMES = 6
 _RESUME_FIRST = 0.2
 _MANAGER = "kuttab"
@@ -196,7 +198,7 @@ class KubeClient(ports.Objects, log_port.PodLogs):
                     raise errors.UnavailableError(f"the watch of {kind.plural} ended as soon as it began")
                 failures = 0
             except errors.UnavailableError as problem:
-                failures += 1
+                failures = failures + 1 if asyncio.get_running_loop().time() - begun < _LONG else 1
                 if failures > _RESUMES:
                     raise
                 delay = _RESUME_FIRST * 2 ** (failures - 1) * (0.5 + random.random())  # noqa: S311  # spreads retries
