@@ -375,6 +375,30 @@ async def test_waiting_trials_hold_no_slot_and_parallelism_stays_exact(crash: in
 
 
 @virtual
+async def test_trials_that_wait_do_not_start_while_their_experiment_is_paused() -> None:
+    """A pause holds those that wait as well, with that as the reason; resumed, they run at once."""
+    gate = Tight(capacity=1, dislikes=0)
+    async with World(quadratic, quota=gate).opened() as world:
+        await world.submit(manifest(maxTrialCount=4, parallelTrialCount=2))
+        await world.run(lambda: any(is_true(item, "Queued") for item in world.trials()))
+        await edit(world, suspend=True)
+        await world.run(lambda: not gate.holds)
+        ran = set(gate.released)
+        now = asyncio.get_running_loop().time
+        limit = now() + 100
+        await world.run(lambda: now() >= limit)
+        assert gate.released == ran
+        reasons = {c.message for item in world.trials() for c in item.status.conditions or () if c.type == "Queued"}
+        assert reasons == {"its experiment is paused"}
+        await edit(world, suspend=None)
+        resumed = now()
+        await world.run(world.ended)
+        assert now() - resumed < 30
+        assert states(world) == ["Succeeded"] * 4
+        assert world.checker.broken == []
+
+
+@virtual
 async def test_no_more_trials_wait_than_may_run() -> None:
     """A quota that admits nobody makes twice parallelTrialCount wait, not the whole budget."""
     async with World(quadratic, quota=Tight(capacity=0, dislikes=0)).opened() as world:

@@ -41,10 +41,11 @@ class Turns:
     async def check(self, subject: trial.Trial, workload: meta.Resource) -> port.Decision:
         """Ask the quota when the experiment has a free slot."""
         owner = self._owner(subject)
+        if owner is not None and owner.spec.suspend:
+            return self._turn_away(owner, subject, "its experiment is paused")
         if owner is not None and self._running(owner, subject) >= budget.parallel(owner):
-            self._turned_away.setdefault(owner.uid, {})[(subject.namespace, subject.name)] = None
             reason = f"its experiment runs {budget.parallel(owner)} trials already (parallelTrialCount)"
-            return port.Decision(port.Verdict.WAIT, reason, RETRY)
+            return self._turn_away(owner, subject, reason)
         if owner is not None:
             self._turned_away.get(owner.uid, {}).pop((subject.namespace, subject.name), None)
             self._started[subject.uid] = (owner.uid, subject.name)
@@ -56,11 +57,23 @@ class Turns:
                 self._give_back(subject)
         return decision
 
+    def heard(self, old: meta.Object | None, new: meta.Object | None) -> None:
+        """An experiment changed, perhaps its parallelism or its pause: those who were turned away may ask."""
+        if old is not None and new is not None and old.metadata.generation != new.metadata.generation:
+            self._call(new.uid)
+
+    def _turn_away(self, owner: experiment.Experiment, subject: trial.Trial, reason: str) -> port.Decision:
+        self._turned_away.setdefault(owner.uid, {})[(subject.namespace, subject.name)] = None
+        return port.Decision(port.Verdict.WAIT, reason, RETRY)
+
     def _give_back(self, subject: trial.Trial) -> None:
         """The trial does not run now: those who were turned away meanwhile may ask."""
         taken = self._started.pop(subject.uid, None)
-        waiting = self._turned_away.pop(taken[0], {}) if taken is not None else {}
-        for namespace, name in waiting:
+        if taken is not None:
+            self._call(taken[0])
+
+    def _call(self, experiment_uid: str) -> None:
+        for namespace, name in self._turned_away.pop(experiment_uid, {}):
             if self.wake is not None:
                 self.wake(namespace, name)
 

@@ -97,8 +97,8 @@ class ControlPlane:
     def _trials(
         self, parts: Parts, gated: gate.GatedObjects
     ) -> tuple[trial_controller.TrialController, controller.Controller]:
-        gate = turns.Turns(parts.quota, self.experiments, self.ledgers, self.workloads)
-        quota = parts.quota if isinstance(parts.quota, NoQuota) else gate
+        gatekeeper = turns.Turns(parts.quota, self.experiments, self.ledgers, self.workloads)
+        quota = parts.quota if isinstance(parts.quota, NoQuota) else gatekeeper
         world = trial_controller.World(
             objects=gated, trials=self.trials, workloads=self.workloads, observations=parts.observations,
             quota=quota, events=self.events, clock=parts.clock, patience=parts.patience, dress=parts.dress,
@@ -106,7 +106,8 @@ class ControlPlane:
         logic = trial_controller.TrialController(world)
         worker = controller.Controller("trial", logic.reconcile, gate=self.gate, on_error=self._complain(self.trials))
         logic.enqueue = worker.enqueue
-        gate.wake = lambda namespace, name: logic.ask_again((namespace, name))
+        gatekeeper.wake = lambda namespace, name: logic.ask_again((namespace, name))
+        self.experiments.listen(gatekeeper.heard)
         return logic, worker
 
     def ask_quota(self, namespace: str, name: str) -> None:
