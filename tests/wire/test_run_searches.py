@@ -41,6 +41,17 @@ def test_every_search_is_run_here() -> None:
     assert ours == {*POINTS, *RICHER}
 
 
+def test_a_name_of_two_things_shows_both(kuttab: Shell) -> None:
+    """``asha`` is a search algorithm and an early-stopping rule; its settings are printed as both."""
+    printed = kuttab("algorithms", "asha")
+    assert printed.code == 0
+    assert "resource_name" in printed.out
+    assert printed.out.index("spec.algorithm.") < printed.out.index("spec.earlyStopping.")
+    document = kuttab("algorithms", "asha", "--json").json
+    assert document["name"] == document["earlyStopping"]["name"] == "asha"
+    assert document["settings"] != document["earlyStopping"]["settings"]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", POINTS)
 def test_every_search_for_points_runs(kuttab: Shell, tmp_path: Path, name: str) -> None:

@@ -34,23 +34,32 @@ def algorithms(name: str | None, json: bool) -> None:
 
 
 def _one(name: str, json: bool) -> None:
-    kind: Any
-    if name in rule.names():
-        kind, path = rule.load(name), "spec.earlyStopping.algorithmSettings"
-    else:
-        try:
-            kind, path = registry.load(name), "spec.algorithm.algorithmSettings"
-        except errors.NotFoundError as problem:
+    """What has this name: a search algorithm, a rule, or both."""
+    kinds: list[tuple[Any, str]] = []
+    try:
+        kinds.append((registry.load(name), "spec.algorithm.algorithmSettings"))
+    except errors.NotFoundError as problem:
+        if name not in rule.names():
             raise errors.BadInputError(problem.message) from problem
-    entries = kind.Settings.describe()
+    if name in rule.names():
+        kinds.append((rule.load(name), "spec.earlyStopping.algorithmSettings"))
     if json:
-        typer.echo(
-            json_.dumps(
-                {"name": name, "summary": kind.summary, "settings": [dataclasses.asdict(entry) for entry in entries]},
-                indent=2,
-            )
-        )
+        first, *others = [_document(name, kind) for kind, _ in kinds]
+        typer.echo(json_.dumps({**first, **({"earlyStopping": others[0]} if others else {})}, indent=2))
         return
+    for index, (kind, path) in enumerate(kinds):
+        if index:
+            typer.echo("")
+        _settings(name, kind, path)
+
+
+def _document(name: str, kind: Any) -> dict[str, Any]:
+    settings = [dataclasses.asdict(entry) for entry in kind.Settings.describe()]
+    return {"name": name, "summary": kind.summary, "settings": settings}
+
+
+def _settings(name: str, kind: Any, path: str) -> None:
+    entries = kind.Settings.describe()
     typer.echo(f"{name}: {kind.summary}\n")
     if not entries:
         typer.echo("It has no settings.")
