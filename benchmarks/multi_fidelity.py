@@ -37,7 +37,7 @@ from kuttab.algorithms import algorithm, history, registry, space
 from kuttab.api import history as records
 
 EPOCHS = 27
-ROUNDS = 4.0
+ROUNDS = 3.0
 """Length of a simulation in full-length trials of median speed."""
 
 SHARES = (5.0, 1.0)
@@ -146,7 +146,7 @@ def simulate(name: str, world: World, seed: int, workers: int) -> tuple[float, l
             free, count = free - 1, count + 1
         now, _, token, value, final = heapq.heappop(running)
         if now >= end:
-            return busy / (workers * end), leaders
+            return min(busy / (workers * end), 1.0), leaders
         free += 1
         searcher.tell(token, value)
         if value < best:
