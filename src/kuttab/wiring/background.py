@@ -19,6 +19,7 @@ from kuttab.wiring import machine
 from kuttab.wiring import settings as settings_
 
 T = TypeVar("T")
+_ENDING = 30.0
 
 _lock = threading.Lock()
 _running: dict[Path, Background] = {}
@@ -51,7 +52,17 @@ class Background:
 
     def call(self, work: Coroutine[Any, Any, T]) -> T:
         """The same, and wait for the result."""
-        return self.submit(work).result()
+        return self.result(self.submit(work))
+
+    def result(self, of: concurrent.futures.Future[T]) -> T:
+        """What a submitted coroutine gave; what ended the machine, when that is why it gave nothing."""
+        try:
+            return of.result()
+        except concurrent.futures.CancelledError:
+            self._thread.join(_ENDING)
+            if self._problem is None:
+                raise
+            raise errors.UnavailableError(f"the machine has stopped: {_cause(self._problem)}") from self._problem
 
     def stop(self) -> None:
         """Stop it and wait until it has stopped; everything acknowledged is on disk then. Raises what ended it or kept it from that."""
@@ -104,6 +115,13 @@ def _leave(place: Path, found: Background) -> None:
         if not found.users:
             del _running[place]
             found.stop()
+
+
+def _cause(problem: BaseException) -> BaseException:
+    """The error inside of a group of errors."""
+    while isinstance(problem, BaseExceptionGroup):
+        problem = problem.exceptions[0]
+    return problem
 
 
 def _forked() -> None:

@@ -262,7 +262,7 @@ class _Run:
             following_.cancel()
             self._world.call(self._edit(suspend=True))
             return
-        following_.result()
+        self._world.result(following_)
 
     def _wait(self, over: Future[None]) -> None:
         """Handle what comes until the experiment is over."""
