@@ -19,6 +19,7 @@ import yaml
 from wire import shell
 
 PATIENCE = 60
+_COMPLAINTS: dict[int, Path] = {}
 
 
 @dataclass
@@ -38,8 +39,7 @@ class Server:
         """Tell it to stop; its exit code and what it complained about."""
         if self.process.poll() is None:
             self.process.send_signal(number)
-        _, err = self.process.communicate(timeout=PATIENCE)
-        return self.process.returncode, err.decode()
+        return finish(self.process)
 
     def kubectl(self, *arguments: object, check: bool = True, text: str | None = None, **more: Any) -> str:
         """What kubectl prints; with ``check`` off also when it fails."""
@@ -61,8 +61,7 @@ def running(data: Path, *arguments: object) -> Iterator[Server]:
         assert process.stdout is not None
         line = process.stdout.readline()
         if not line:
-            _, err = process.communicate(timeout=PATIENCE)
-            raise AssertionError(f"kuttab serve did not start: {err.decode()}")
+            raise AssertionError(f"kuttab serve did not start: {finish(process)}")
         said = json.loads(line)
         config = yaml.safe_load(Path(said["kubeconfig"]).read_text())
         token = config["users"][0]["user"]["token"]
@@ -73,11 +72,17 @@ def running(data: Path, *arguments: object) -> Iterator[Server]:
     finally:
         if process.poll() is None:
             process.terminate()
-        try:
-            process.communicate(timeout=PATIENCE)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.communicate()
+        finish(process)
+
+
+def finish(process: subprocess.Popen[bytes]) -> tuple[int, str]:
+    """Wait for the end of a command of :func:`start`: its exit code and what it complained about."""
+    try:
+        process.communicate(timeout=PATIENCE)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.communicate()
+    return process.returncode, _COMPLAINTS[process.pid].read_text()
 
 
 def start(data: Path, *arguments: object) -> subprocess.Popen[bytes]:
@@ -87,7 +92,13 @@ def start(data: Path, *arguments: object) -> subprocess.Popen[bytes]:
     for option in ("--port", "--db-manager-port"):
         if option not in arguments:
             command += [option, "0"]
-    return subprocess.Popen(
-        [*command, *map(str, arguments)], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        env=environment, cwd=shell.ROOT, start_new_session=True,
-    )  # fmt: skip
+    complaints = data.parent / f"{data.name}-{len(_COMPLAINTS)}.err"
+    with complaints.open(
+        "wb"
+    ) as file:  # a file: nobody reads a pipe while the server runs, and a full one would stop it
+        process = subprocess.Popen(
+            [*command, *map(str, arguments)], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=file,
+            env=environment, cwd=shell.ROOT, start_new_session=True,
+        )  # fmt: skip
+    _COMPLAINTS[process.pid] = complaints
+    return process
