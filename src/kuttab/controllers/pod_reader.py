@@ -186,7 +186,8 @@ class PodReader:
         """Until the pod changes, or so many seconds."""
         self._changed.clear()
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._changed.wait(), seconds)
+            async with asyncio.timeout(seconds):  # not wait_for, which may lose a cancellation on Python 3.11
+                await self._changed.wait()
 
     def _complain(self, problem: Exception, again_in: float) -> None:
         values = {"pod": self.container.pod.name, "problem": problem, "again_in": again_in}

@@ -179,7 +179,9 @@ class Processes:
         """
         self.stop(child, grace)
         try:
-            await asyncio.wait_for(child.ended.wait(), grace + _CLEAR_SECONDS)
+            # No wait_for: on Python 3.11 it loses a cancellation that comes at the moment of the end.
+            async with asyncio.timeout(grace + _CLEAR_SECONDS):
+                await child.ended.wait()
         except TimeoutError as error:
             raise errors.UnavailableError(
                 f"process {child.pid} of pod {child.pod} does not end though killed"

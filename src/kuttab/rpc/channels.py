@@ -5,6 +5,7 @@ Each call has a deadline. Bytes go in and come out; what they mean, and whether 
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any, Final
 
 import grpc
@@ -70,6 +71,13 @@ class Channel:
             trailing = await running.trailing_metadata()
         except grpc.aio.AioRpcError as error:
             raise Failed(error.code(), clean(error.details() or ""), f"{path} at {self.address}") from None
+        except asyncio.CancelledError:
+            # A connection that is closed under a call looks like this, too, and must not end the task that calls.
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            text = "the connection was given up"
+            raise Failed(grpc.StatusCode.CANCELLED, text, f"{path} at {self.address}") from None
         return answer, {key: value for key, value in trailing or () if isinstance(value, str)}
 
     async def close(self) -> None:

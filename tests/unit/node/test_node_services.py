@@ -155,3 +155,29 @@ async def test_an_image_gives_root_and_environment(node: Any, tmp_path: Path) ->
     async with asyncio.timeout(20):
         while log_of(tmp_path).read_text() != "fast\n":  # noqa: ASYNC110
             await asyncio.sleep(0.02)
+
+
+@pytest.mark.parametrize("steps", range(6))
+async def test_an_end_that_is_given_up_is_given_up_whenever_the_process_ends(tmp_path: Path, steps: int) -> None:
+    """A cancellation that comes at the moment of the end is not lost: whoever gave up would wait for ever otherwise."""
+    running = processes.Processes("test-cancel")
+    running.open()
+    command = processes.Command(["/bin/sleep", "600"], {}, tmp_path, tmp_path / "log")
+    child = running.spawn(command, "pod", lambda _: None)
+    try:
+        running.stop(child, 0)
+        task = asyncio.ensure_future(running.end(child, 0))
+        await asyncio.sleep(0)
+        child.ended.set()  # what the kernel's word does
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        given_up = not task.done() and task.cancel()
+        ended = (await asyncio.gather(task, return_exceptions=True))[0]
+        assert isinstance(ended, asyncio.CancelledError) is given_up
+    finally:
+        child.ended.clear()
+        async with asyncio.timeout(10):
+            while child.exit is None:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        await running.clear(child)
+        running.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 
 import pytest
@@ -43,3 +44,20 @@ async def test_a_server_that_is_no_grpc_service_is_not_ready() -> None:
         listener.listen()
         with pytest.raises(errors.UnavailableError):
             await health.ready(f"127.0.0.1:{listener.getsockname()[1]}", 0.3)
+
+
+async def test_closing_a_connection_is_a_delay_for_a_call_that_runs() -> None:
+    """Who calls is told that the connection is gone, and is not cancelled by it; a caller that is cancelled stays cancelled."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        for give_up in (False, True):
+            client = dbmanager.DbManagerClient(f"127.0.0.1:{listener.getsockname()[1]}", timeout=30)
+            task = asyncio.ensure_future(client.read("t"))
+            await asyncio.sleep(0.05)
+            if give_up:
+                task.cancel()
+            await client.close()
+            kind = asyncio.CancelledError if give_up else errors.UnavailableError
+            with pytest.raises(kind):
+                await task
