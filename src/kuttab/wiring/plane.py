@@ -169,6 +169,8 @@ class ControlPlane:
             return
         if new is None:
             self._trials_logic.workload_gone(obj)
+        elif old is None and not obj.section("status") and self.trials.synced.is_set():
+            return  # it has just been made by a pass, which knows
         self._trial.enqueue(obj.namespace, owner.name)
 
 
