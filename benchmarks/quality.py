@@ -45,10 +45,10 @@ class Results:
         shared = set.intersection(*(set(self.curves[mode][peer]) for peer in peers)) if peers else set()
         return sorted(shared)
 
-    def complete(self, mode: str, share: float = 0.95) -> list[str]:
-        """Peers that have nearly all the runs that the yardstick has."""
-        wanted = set(self.curves[mode]["random"])
-        return [p for p, runs in self.curves[mode].items() if len(wanted & set(runs)) >= share * len(wanted)]
+    def complete(self, mode: str) -> list[str]:
+        """Peers that have at least one run of every problem of the yardstick."""
+        wanted = {problem for problem, _ in self.curves[mode]["random"]}
+        return [p for p, runs in self.curves[mode].items() if wanted <= {problem for problem, _ in runs}]
 
 
 def collect(records: Iterable[Mapping[str, Any]], current: Mapping[str, str], composed: Collection[str]) -> Results:

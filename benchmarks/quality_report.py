@@ -65,29 +65,22 @@ def panel(results: Results, mode: str, names: Sequence[str]) -> list[str]:
 
 
 def duels(results: Results, mode: str) -> list[str]:
-    """Ours against each other peer on the runs that both have."""
+    """Ours against each other peer on the runs that both have, at each budget that both reached."""
     rows = []
     for ours in OURS:
         for theirs in results.peers(mode):
             if theirs == ours or ours not in results.curves[mode]:
                 continue
-            budgets = [b for b in quality.BUDGETS if all(len(c) >= b for c in results.curves[mode][theirs].values())]
-            won, tied, lost, own, other, runs = quality.duel(results, mode, ours, theirs, budgets[-1])
-            share = f"{own / other:.2f}" if other else "-"
-            if runs:
-                rows.append(
-                    [
-                        f"{ours} : {theirs}",
-                        str(budgets[-1]),
-                        str(runs),
-                        f"{won} : {tied} : {lost}",
-                        f"{own:.3f} : {other:.3f}",
-                        share,
-                    ]
-                )
-    return list(
-        table(["pair", "trials", "searches", "problems won : tied : lost", "normalised regret", "quotient"], rows)
-    )
+            cells: list[str] = []
+            count = 0
+            for budget in quality.BUDGETS:
+                won, tied, lost, own, other, runs = quality.duel(results, mode, ours, theirs, budget)
+                count = max(count, runs)
+                cells.append(f"{won} : {tied} : {lost}, {own / other:.2f}" if runs and other else "-")
+            if count:
+                rows.append([f"{ours} : {theirs}", str(count), *cells])
+    head = ["pair", "searches", *(f"at {budget}" for budget in quality.BUDGETS)]
+    return list(table(head, rows))
 
 
 def by_problem(results: Results, mode: str, names: Sequence[str], budget: int) -> list[str]:
@@ -122,7 +115,7 @@ def versions(current: Mapping[str, str]) -> str:
     own = current["auto"].rpartition("-")[2]
     return (
         f"Python {platform.python_version()}, numpy {np.__version__}, scipy {scipy.__version__}; {', '.join(found)}; "
-        f"kuttab's algorithms with the fingerprint {own}"
+        f"kuttab's algorithms with the fingerprint {own} (the first digits of a SHA-256 of their sources)"
     )
 
 
@@ -178,7 +171,10 @@ def write(
             for peer in slow:
                 mixed_in = [*OURS, peer, *(p for p in ("optuna-tpe",) if p in full)]
                 lines += [f"With {peer} ({NOT_RUN.get(peer, 'fewer runs')}):", "", *panel(part, mode, mixed_in)]
-            lines += ["Pairs:", "", *duels(part, mode)]
+            explained = (
+                "Pairs on the searches that both have: problems won : tied : lost, quotient of normalised regrets."
+            )
+            lines += [explained, "", *duels(part, mode)]
             lines += [
                 "<details><summary>By problem, at 100 trials</summary>",
                 "",

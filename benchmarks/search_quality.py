@@ -58,6 +58,12 @@ def edition(name: str) -> str:
     return f"{version}-{fingerprint()}" if peers.PEERS[name][0] == "kuttab" and name != "random" else version
 
 
+def reported(name: str, found: list[dict[str, Any]]) -> str:
+    """The edition whose runs are shown: the present one, or when it has none the latest that has; empty without runs or peer."""
+    editions = [record["edition"] for record in found if record["peer"] == name]
+    return edition(name) if edition(name) in editions or not editions else editions[-1]
+
+
 def run(name: str, problem: suites.Problem, seed: int, mode: str, length: int = LENGTH) -> dict[str, Any]:
     """One search; its record."""
     space = spaces.from_specs(problem.parameters)
@@ -167,9 +173,10 @@ def main() -> None:
     made = {name: make() for name, make in SETS.items()}
     names = {name: [p.name for p in problems] for name, problems in made.items()}
     mixed = [p.name for problems in made.values() for p in problems if _categorical(p)]
-    current = {name: edition(name) for name in peers.PEERS}
+    found = list(records(options.cache))
+    current = {name: reported(name, found) for name in peers.PEERS}
     extra = [options.cache.parent / "ask_cost.json", options.cache.parent / "multi_fidelity.json"]
-    quality_report.write(list(records(options.cache)), names, mixed, current, options.output, sys.stdout, extra)
+    quality_report.write(found, names, mixed, current, options.output, sys.stdout, extra)
 
 
 def _categorical(problem: suites.Problem) -> bool:
