@@ -152,6 +152,9 @@ class ApiServer:
     def _openapi(self, request: Request, steps: list[str]) -> ASGIApp:
         _only(request, "GET", "HEAD")
         accept = request.headers.get("accept", "")
+        if steps == ["v2"]:
+            forms.choose(accept)
+            return answers.raw(openapi.version2())
         if steps[:1] != ["v3"]:
             raise statuses.unknown_path(request.scope["path"])
         forms.choose(accept)

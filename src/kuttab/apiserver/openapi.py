@@ -1,7 +1,7 @@
 """OpenAPI of what is served: for ``kubectl explain``, for clients that validate, and for programs that try every path.
 
 Version 3, one document for each group and version. Our kinds have the schema of their CustomResourceDefinition; the others are described
-no further than that they are objects, as they are taken as they come. Version 2 is not written: kubectl asks for it in protobuf.
+no further than that they are objects, as they are taken as they come. Version 2 has the schemas alone, and is written as JSON only.
 """
 
 from __future__ import annotations
@@ -41,6 +41,21 @@ def by_path(steps: list[str]) -> bytes | None:
     """The document of a path below ``/openapi/v3``, None when there is none."""
     place = "/".join(steps)
     return next((document(group, version) for group, version in _documents() if _path(group, version) == place), None)
+
+
+@functools.cache
+def version2() -> bytes:
+    """The schemas of everything in version 2, for old clients."""
+    definitions: meta.Json = {}
+    for group, version in _documents():
+        definitions |= orjson.loads(document(group, version))["components"]["schemas"]
+    made = {
+        "swagger": "2.0",
+        "info": {"title": "kuttab", "version": f"v{discovery.DIALECT}"},
+        "paths": {},
+        "definitions": definitions,
+    }
+    return orjson.dumps(made).replace(b"#/components/schemas/", b"#/definitions/")
 
 
 @functools.cache

@@ -85,6 +85,10 @@ class Protocol(H11Protocol):
         else:
             self.cycle.keep_alive = False
 
+    def abort(self) -> None:
+        """Break the connection, and let go of what waits to be sent."""
+        self.transport.abort()
+
     def send_400_response(self, msg: str) -> None:
         """What came is no HTTP/1.1."""
         del msg

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import email.utils
+import logging
 import socket
 import ssl
 from collections.abc import AsyncIterator
@@ -78,6 +79,7 @@ async def serving(
         h11_max_incomplete_event_size=limits.head_bytes,
     )
     config.load()
+    _redirect_log()
     host = _Host(config, limits)
     await host.start(listener, context)
     try:
@@ -85,6 +87,21 @@ async def serving(
     finally:
         server.streams.stop()
         await host.stop()
+
+
+class _ToOurLog(logging.Handler):
+    """uvicorn's own messages: its errors go to our log, what it says about bad requests nowhere."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Pass one on."""
+        logger.error("http_server", message=record.getMessage(), cause=record.exc_info and record.exc_info[1])
+
+
+def _redirect_log() -> None:
+    theirs = logging.getLogger("uvicorn")
+    if not any(isinstance(handler, _ToOurLog) for handler in theirs.handlers):
+        theirs.addHandler(_ToOurLog(logging.ERROR))
+        theirs.propagate = False
 
 
 class _Host:
@@ -132,7 +149,10 @@ class _Host:
             self._date.cancel()
 
     def _connection(self) -> protocol.Protocol:
-        return protocol.Protocol(self._config, self._state, {}, limits=self._limits, on_lost=self._lost)
+        state: dict[str, object] = {}
+        made = protocol.Protocol(self._config, self._state, state, limits=self._limits, on_lost=self._lost)
+        state["abort"] = made.abort  # for the application, in scope["state"]
+        return made
 
     def _lost(self) -> None:
         if not self._state.connections:

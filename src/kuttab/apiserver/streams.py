@@ -57,6 +57,7 @@ class Stream:
         self._media = media
         self._seconds = seconds
         self._last = last
+        self._stuck = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the pieces."""
@@ -66,6 +67,9 @@ class Stream:
             await send({"type": "http.response.start", "status": 200, "headers": headers})
             if scope["method"] != "HEAD":
                 await self._run(receive, send)
+            if self._stuck:
+                scope.get("state", {}).get("abort", _nothing)()  # what waits for a client that does not read goes too
+                return
             await send({"type": "http.response.body", "body": b"", "more_body": False})
         finally:
             self._streams.open -= 1
@@ -96,12 +100,20 @@ class Stream:
         except errors.KuttabError as error:
             await self._send(send, self._last(error))
         except OSError:
-            return  # the client is gone
+            return  # the client is gone, or takes nothing
         except Exception:
             logger.exception("stream_failed")
             message = "the server has a fault; its log has the details"
             await self._send(send, self._last(statuses.HttpError(500, "InternalError", message)))
 
     async def _send(self, send: Send, piece: bytes) -> None:
-        async with asyncio.timeout(SEND_SECONDS):
-            await send({"type": "http.response.body", "body": piece, "more_body": True})
+        try:
+            async with asyncio.timeout(SEND_SECONDS):
+                await send({"type": "http.response.body", "body": piece, "more_body": True})
+        except TimeoutError:
+            self._stuck = True
+            raise
+
+
+def _nothing() -> None:
+    return None

@@ -103,6 +103,16 @@ async def test_openapi_explains_our_fields(api: Served) -> None:
     assert "x-kubernetes-preserve-unknown-fields" not in spec
 
 
+async def test_openapi_of_version_2(api: Served) -> None:
+    """Old clients find the schemas as JSON; those that take protobuf alone are told so."""
+    answer = await api.http.get("/openapi/v2")
+    found = answer.json()
+    assert "org.kubeflow.v1beta1.Experiment" in found["definitions"]
+    assert "#/components" not in answer.text
+    accept = {"Accept": "application/com.github.proto-openapi.spec.v2@v1.0+protobuf"}
+    await api.refused("GET", "/openapi/v2", 406, "NotAcceptable", headers=accept)
+
+
 async def test_reviews(api: Served) -> None:
     """The one user may do everything, and is told so; a question that asks nothing is refused."""
     path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from kuttab.apiserver import app
+from kuttab.apiserver import app, streams
 from kuttab.store import objects
-from served_api import EXPERIMENTS, MAPS, Serve, Served, config_map, experiment
+from served_api import EXPERIMENTS, MAPS, TOKEN, Serve, Served, config_map, experiment
 
 PATIENCE = 20
 
@@ -226,3 +226,22 @@ async def test_many_watchers_see_the_same(api: Served) -> None:
         await api.json("POST", MAPS, 201, json=config_map(f"m{number:02}"))
     ready.set()
     assert await asyncio.gather(*watchers) == [[("ADDED", f"m{number:02}") for number in range(30)]] * 10
+
+
+async def test_a_watcher_that_does_not_read(api: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client that takes nothing for too long is left, and what waits for it is let go; others see everything."""
+    monkeypatch.setattr(streams, "SEND_SECONDS", 0.3)
+    reader, writer = await asyncio.open_connection("127.0.0.1", api.port, limit=1024)
+    head = f"GET {MAPS}?watch=true HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {TOKEN}\r\n\r\n"
+    writer.write(head.encode())
+    await reader.readuntil(b"\r\n\r\n")
+    async with watching(api, MAPS) as lines:
+        for number in range(60):
+            await api.json("POST", MAPS, 201, json=config_map(f"m{number:02}", a="x" * 300_000))
+            assert await lines.names(1) == [("ADDED", f"m{number:02}")]
+        for _ in range(500):
+            if api.app.streams.open == 1:
+                break
+            await asyncio.sleep(0.01)
+        assert (len(api.store.broadcaster), api.app.streams.open) == (1, 1)
+    writer.close()
