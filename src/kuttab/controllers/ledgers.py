@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from kuttab.api import experiment, keys, meta, trial
 from kuttab.rules import ledger, trial_state
 
@@ -17,6 +19,7 @@ class Ledgers:
 
     def __init__(self) -> None:
         self._ledgers: dict[str, ledger.Ledger] = {}
+        self._namespaces: dict[str, str] = {}
 
     def of(self, subject: experiment.Experiment) -> ledger.Ledger:
         """The account of an experiment, empty at first."""
@@ -26,6 +29,7 @@ class Ledgers:
     def forget(self, uid: str) -> None:
         """The experiment is gone."""
         self._ledgers.pop(uid, None)
+        self._namespaces.pop(uid, None)
 
     def heard(self, old: meta.Object | None, new: meta.Object | None) -> None:
         """A trial changed."""
@@ -39,7 +43,16 @@ class Ledgers:
         if new is None:
             account.remove(obj.name)
         else:
+            self._namespaces[owner.uid] = obj.namespace
             account.put(trial_state.record(obj))
+
+    def listed(self, seen: Collection[tuple[str, str]]) -> None:
+        """All trials that there are, as (namespace, name): one that an account has and that is not among them was deleted unseen."""
+        for uid, account in self._ledgers.items():
+            namespace = self._namespaces.get(uid, "")
+            for record in account.all():
+                if (namespace, record.name) not in seen:
+                    account.remove(record.name)
 
     def _get(self, uid: str, direction: str) -> ledger.Ledger:
         found = self._ledgers.get(uid)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import collections
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 
 from kuttab.api import kinds, meta
 from kuttab.base import errors, log
@@ -45,13 +45,20 @@ class Informer:
         self._index: dict[tuple[str, str], meta.Object] = {}
         self._by_namespace: dict[str, set[str]] = collections.defaultdict(set)
         self._listeners: list[Listener] = []
+        self._listed: list[Callable[[Collection[tuple[str, str]]], None]] = []
         self._progress: list[tuple[int, Callable[[], None]]] = []
         self.revision = 0
         self.synced = asyncio.Event()
 
-    def listen(self, listener: Listener) -> None:
-        """Add a listener; call before :meth:`run`."""
+    def listen(self, listener: Listener, listed: Callable[[Collection[tuple[str, str]]], None] | None = None) -> None:
+        """Add a listener; call before :meth:`run`.
+
+        ``listed`` is called after each whole list with the (namespace, name) of all there is: for one who remembers objects that this
+        cache does not keep, whose deletion may have happened while no watch was there to tell.
+        """
         self._listeners.append(listener)
+        if listed is not None:
+            self._listed.append(listed)
 
     def get(self, namespace: str, name: str) -> meta.Object | None:
         """The object as last seen, if it is held."""
@@ -79,6 +86,9 @@ class Informer:
                 await self._follow(revision)
             except errors.ExpiredError:
                 logger.info("watch_expired", kind=self.kind.kind, revision=self.revision)
+                await asyncio.sleep(
+                    RETRY_FIRST
+                )  # a source that expires at once, again and again, must not be listed without a pause
             except (errors.UnavailableError, errors.ObjectError) as problem:
                 logger.warning("watch_lost", kind=self.kind.kind, problem=problem, again_in=delay)
                 await asyncio.sleep(delay)
@@ -99,6 +109,8 @@ class Informer:
                 break
         for key in [key for key in self._index if key not in seen]:
             self._remove(self._index[key])
+        for listed in self._listed:
+            listed(seen)
         self._advance(int(page.resource_version or 0))
         return page.resource_version
 
