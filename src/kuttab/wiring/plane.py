@@ -123,7 +123,7 @@ class ControlPlane:
         return complain
 
     def _listen(self) -> None:
-        self.trials.listen(self.ledgers.heard)
+        self.trials.listen(self.ledgers.heard, self.ledgers.listed)
         self.trials.listen(self._trial_heard)
         self.experiments.listen(self._experiment_heard)
         self.suggestions.listen(self._suggestion_heard)
