@@ -59,7 +59,7 @@ coverage: $(STAMP) ## How much of the five core rooms their own tests reach; fai
 covered:
 	@for room in $(ROOMS); do \
 	  $(BIN)/coverage report --include="src/kuttab/$$room/*" --skip-covered --precision=1 --fail-under=95 >.coverage-$$room; code=$$?; \
-	  printf 'coverage of %-12s %s\n' $$room "$$(tail -n 1 .coverage-$$room | grep -o '[0-9.]*%')"; \
+	  printf 'coverage of %-12s %s\n' $$room "$$(grep ^TOTAL .coverage-$$room | grep -o "[0-9.]*%")"; \
 	  test $$code = 0 || { cat .coverage-$$room; failed=1; }; rm .coverage-$$room; \
 	done; test -z "$$failed"
 
