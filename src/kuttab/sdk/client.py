@@ -58,6 +58,10 @@ class Door(Protocol):
         """The experiment with earlier results stored for it."""
         ...
 
+    async def own(self, subject: experiments.Experiment) -> None:
+        """Let the earlier results of a stored experiment go when it goes."""
+        ...
+
     async def rows(self, key: TrialKey, metric: str) -> Sequence[Row]:
         """Metric rows of a trial."""
         ...
@@ -117,7 +121,10 @@ class AsyncClient:
         if warm_start is not None:
             subject = await self._door.warmed(subject, warm_start, space)
         async with self._door.objects() as objects:
-            return _experiment(await objects.create(subject))
+            made = _experiment(await objects.create(subject))
+        if warm_start is not None:
+            await self._door.own(made)
+        return made
 
     async def apply(self, path: str | os.PathLike[str]) -> list[meta.Object]:
         """Create what a manifest file holds, or bring what is there to it: budgets, ``suspend`` and ``stop`` of experiments can change.

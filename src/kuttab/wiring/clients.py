@@ -92,6 +92,11 @@ class Folder:
         async with self.objects() as objects:
             return (await warming.started_from(objects, subject, given, space))[0]
 
+    async def own(self, subject: experiment.Experiment) -> None:
+        """See the protocol."""
+        async with self.objects() as objects:
+            await warming.own(objects, subject)
+
     async def rows(self, key: observation_port.TrialKey, metric: str) -> Sequence[observation_port.Row]:
         """See the protocol."""
         async with nodes.observations(self._settings) as log:
@@ -160,6 +165,10 @@ class Server:
     ) -> experiment.Experiment:
         """See the protocol."""
         return (await warming.started_from(self._kube, subject, given, space))[0]
+
+    async def own(self, subject: experiment.Experiment) -> None:
+        """See the protocol."""
+        await warming.own(self._kube, subject)
 
     async def rows(self, key: observation_port.TrialKey, metric: str) -> Sequence[observation_port.Row]:
         """See the protocol."""
