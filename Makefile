@@ -93,6 +93,9 @@ bench-functions: $(BENCH)/.installed ## Function trials a second, beside Optuna,
 bench-api: $(STAMP) ## Benchmark of the HTTP API and the db-manager
 	@$(BIN)/python benchmarks/api_server.py
 
+fuzz-api: $(STAMP) ## Try the HTTP API with schemathesis, which must be on the PATH
+	@$(BIN)/python benchmarks/fuzz_api.py
+
 generate: $(STAMP) ## Write generated files again
 	@$(BIN)/python tools/generate.py
 

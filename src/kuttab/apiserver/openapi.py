@@ -127,7 +127,12 @@ def _kind_schemas(kind: kinds.Kind) -> meta.Json:
             },
             "x-kubernetes-preserve-unknown-fields": True,
         }
-    schema = {**schema, "properties": {**schema["properties"], "metadata": {"allOf": [_ref(_META)]}}, _GVK: [gvk]}
+    fixed = {
+        "apiVersion": {**schema["properties"]["apiVersion"], "enum": [kind.api_version]},
+        "kind": {**schema["properties"]["kind"], "enum": [kind.kind]},
+        "metadata": {"allOf": [_ref(_META)]},
+    }
+    schema = {**schema, "properties": {**schema["properties"], **fixed}, _GVK: [gvk]}
     listed = {
         "type": "object",
         "description": f"A list of {kind.plural}.",
