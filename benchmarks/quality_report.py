@@ -24,6 +24,9 @@ NOT_RUN = {
 """Why a peer has fewer runs than others, or none."""
 
 OURS = ("auto", "bayesianoptimization")
+LEAST = 4
+"""A peer with fewer problems than this has no table of its own, only its pairs."""
+
 TITLES = {"sequential": "one at a time", "batch": "8 at a time"}
 
 
@@ -167,7 +170,7 @@ def write(
             name = f"{label}-{mode}.svg"
             plots[name] = plot(part, mode, full, f"{label} problems, {title}")
             lines += [f"![Regret curves](benchmarks/{name})", ""]
-            slow = [p for p in part.peers(mode) if p not in full and part.common(mode, [*OURS, p])]
+            slow = [p for p in part.peers(mode) if p not in full and _problems(part, mode, p) >= LEAST]
             for peer in slow:
                 mixed_in = [*OURS, peer, *(p for p in ("optuna-tpe",) if p in full)]
                 lines += [f"With {peer} ({NOT_RUN.get(peer, 'fewer runs')}):", "", *panel(part, mode, mixed_in)]
@@ -196,6 +199,12 @@ def write(
     folder.mkdir(exist_ok=True)
     for name, chart in plots.items():
         (folder / name).write_text(chart)
+
+
+def _problems(results: Results, mode: str, peer: str) -> int:
+    """How many problems a peer shares with ours."""
+    shared = [name for name in (*OURS, peer) if name in results.curves[mode]]
+    return len({p for p, _ in results.common(mode, shared)}) if len(shared) == len(OURS) + 1 else 0
 
 
 def _missing(results: Results, current: Mapping[str, str]) -> list[str]:
