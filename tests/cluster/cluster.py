@@ -318,6 +318,7 @@ def _node_files(folder: Path, port: int) -> dict[str, str]:
         },
         "authorization": {"mode": "Webhook"},
         "cgroupDriver": "cgroupfs",
+        "cgroupsPerQOS": False,  # else it would end the containers of every other kubelet on this machine
         "failSwapOn": False,
         "enforceNodeAllocatable": [],
         "evictionHard": {"memory.available": "100Mi"},

@@ -57,6 +57,11 @@ class Controllers:
         self._starts = (self._data / "out").read_text().count("running experiments")
         return code
 
+    def again(self) -> subprocess.CompletedProcess[bytes]:
+        """Try to run a second one; how that ended."""
+        command = [sys.executable, "-m", "kuttab", "controller", *self._where]
+        return subprocess.run(command, check=False, capture_output=True, stdin=subprocess.DEVNULL, timeout=60)
+
     @property
     def running(self) -> bool:
         """Whether it was started and lives."""

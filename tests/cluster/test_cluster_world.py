@@ -94,7 +94,8 @@ def test_kubectl_explains(cluster: clusters.Cluster, tmp_path: Path) -> None:
 async def test_a_random_search(client: kube.KubeClient, namespace: str, controllers: harness.Controllers) -> None:
     """An experiment of shell programs runs to its end with the exact budget; metrics come from the pods' logs; SIGTERM ends in order.
 
-    Its defaults are filled in, its Jobs go, deleting it deletes its trials, and a bad experiment fails with the reason.
+    A second process over the same data folder is refused. Defaults are filled in, Jobs go, deleting it deletes its trials, and a bad
+    experiment fails with the reason.
     """
     controllers.start()
     program = "echo starting; echo loss=0.9$RANDOM; echo loss=${trialParameters.x}"
@@ -115,6 +116,9 @@ async def test_a_random_search(client: kube.KubeClient, namespace: str, controll
     assert "nonsense" in str(meta.dump(refused)["status"])
     await client.delete(kinds.EXPERIMENT, namespace, "e")
     await clients_base.until_gone(client, done, *trials)
+    second = controllers.again()
+    assert second.returncode == 2
+    assert b"is in use by process" in second.stderr
     assert controllers.end(signal.SIGTERM) == 0
     assert not controllers.complaints
 

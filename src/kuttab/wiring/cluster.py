@@ -24,6 +24,7 @@ from kuttab.ports import observations as observation_port
 from kuttab.ports import pod_logs as log_port
 from kuttab.rules import prior
 from kuttab.runtime import controller, informer, manager
+from kuttab.store import lock
 from kuttab.wiring import catalogue, nodes, plane, suggesting, warming
 from kuttab.wiring import settings as settings_
 
@@ -95,7 +96,10 @@ async def run(settings: Settings, announce: Callable[[Cluster], None], complain:
 
 @contextlib.asynccontextmanager
 async def opened(settings: Settings, complain: Callable[[str], object] = str) -> AsyncIterator[Cluster]:
-    """The world over a reachable server. Raises BadInputError when the extra, the kubeconfig or our definitions are missing."""
+    """The world over a reachable server. Raises BadInputError when the extra, the kubeconfig or our definitions are missing.
+
+    LockedError when another process owns the data folder.
+    """
     try:
         from kuttab.client import kube
     except ModuleNotFoundError as problem:
@@ -103,10 +107,11 @@ async def opened(settings: Settings, complain: Callable[[str], object] = str) ->
         raise errors.BadInputError(text) from problem
 
     settings.machine.data.mkdir(mode=0o700, parents=True, exist_ok=True)
-    async with kube.KubeClient.connect(settings.kubeconfig, settings.context, only=settings.namespace) as client:
-        server, workloads = await _greet(client, complain)
-        async with nodes.observations(settings.machine) as rows:
-            yield _composed(settings, client, rows, server, workloads)
+    with lock.Lock(settings.machine.data, clock.SystemClock()):
+        async with kube.KubeClient.connect(settings.kubeconfig, settings.context, only=settings.namespace) as client:
+            server, workloads = await _greet(client, complain)
+            async with nodes.observations(settings.machine) as rows:
+                yield _composed(settings, client, rows, server, workloads)
 
 
 def _composed(
