@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from kuttab.admission import yaml
 from kuttab.api import experiment, kinds, meta, suggestion, trial
@@ -48,7 +48,7 @@ class Parts:
     workloads: Sequence[kinds.Kind] = WORKLOADS
     admit: experiment_controller.Admit | None = None
     dress: trial_controller.Dress | None = None
-    patience: trial_controller.Patience = trial_controller.Patience()
+    patience: trial_controller.Patience = field(default_factory=trial_controller.Patience)
 
 
 class ControlPlane:
