@@ -1,7 +1,7 @@
 """Strangers' requests: schemathesis tries every operation of our OpenAPI documents against ``kuttab serve``.
 
-Run ``make fuzz-api`` with ``schemathesis`` on the PATH (``pipx install schemathesis``; it is no dependency of ours). Left out: streams, which
-do not end by themselves, and the check that whatever fits the schema is accepted: admission knows more rules than a schema can say.
+Run ``make fuzz-api`` with ``schemathesis`` on the PATH (``pipx install schemathesis``; it is no dependency of ours). Left out are streams,
+which do not end by themselves, and the check that whatever fits the schema is accepted: admission knows more rules than a schema.
 """
 
 from __future__ import annotations
