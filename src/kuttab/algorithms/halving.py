@@ -109,6 +109,7 @@ class Standings:
             (histories.PENDING, history.pending),
         ):
             standing[rows] = kind
+        values, numbers_ = history.y.tolist(), history.numbers.tolist()
         for row, (kind, resource) in enumerate(zip(standing.tolist(), resources.tolist(), strict=True)):
             if kind == histories.VOID:
                 continue
@@ -123,7 +124,7 @@ class Standings:
             else:
                 rung.ended += 1
             if kind == histories.FINISHED:
-                rung.results.append((float(history.y[row]), int(history.numbers[row]), key))
+                rung.results.append((values[row], numbers_[row], key))
 
     def add(self, configuration: Floats, index: int) -> None:
         """A proposal of the running batch."""
