@@ -80,9 +80,10 @@ KINDS: Final[dict[tuple[str, str], Message]] = {
     },
 }  # fmt: skip
 """apiVersion and kind to their fields; DeleteOptions come under the version of any group."""
+_RAW: Final = 2
 _ENVELOPE: Message = {
     1: Field("typeMeta", "message", {1: Field("apiVersion", "text"), 2: Field("kind", "text")}),
-    2: Field("raw", "data"),
+    _RAW: Field("raw", "data"),
 }
 
 
@@ -91,6 +92,8 @@ def document(raw: bytes) -> meta.Json:
     if not raw.startswith(_MAGIC):
         raise errors.BadInputError("the body is no Kubernetes protobuf, as its content type says")
     envelope = _message(raw[len(_MAGIC) :], _ENVELOPE, 0)
+    if all(number != _RAW for number, _ in _entries(raw[len(_MAGIC) :])):
+        raise _broken()
     head = envelope.get("typeMeta") or {}
     version, kind = str(head.get("apiVersion", "")), str(head.get("kind", ""))
     known = KINDS.get(("v1", kind) if kind == "DeleteOptions" else (version, kind))
