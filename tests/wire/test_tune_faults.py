@@ -124,6 +124,15 @@ def test_same_name_twice(tmp_path: pathlib.Path) -> None:
         run()
     with pytest.raises(errors.BadInputError, match="space: experiment 'taken' was started with another one"):
         run({"y": search.double(0, 1)}, resume=True)
+    for changes, word in (
+        ({"goal": 0.5}, "goal"),
+        ({"trial_timeout": 3}, "trial_timeout"),
+        ({"seed": 9}, "seed"),
+        ({"retry": {}}, "retry"),
+    ):
+        with pytest.raises(errors.BadInputError, match=f"{word}.*: experiment 'taken' was started with another one"):
+            run(resume=True, **changes)
+    assert len(run(resume=True).trials) == 1
 
 
 def test_kill_and_resume(tmp_path: pathlib.Path) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -159,6 +159,56 @@ def default_name(function: calls.Function, suffix: str) -> str:
     """A name for an experiment without one."""
     word = re.sub(r"[^a-z0-9]+", "-", getattr(function, "__name__", "tune").lower()).strip("-")[:30] or "tune"
     return f"{word if word[0].isalpha() else 'tune'}-{suffix}"
+
+
+def difference(found: experiments.Experiment, wanted: experiments.Experiment) -> str:
+    """The argument in which a stored experiment differs from a wanted one, of those that cannot change; empty for the same search."""
+    for argument, part in _PARTS.items():
+        if part(found.spec) != part(wanted.spec):
+            return argument
+    return ""
+
+
+def _objective_of(spec: experiments.ExperimentSpec) -> tuple[object, ...]:
+    objective = spec.objective or experiments.ObjectiveSpec()
+    return (objective.type, objective.objective_metric_name, objective.goal, objective.additional_metric_names)
+
+
+def _space_of(spec: experiments.ExperimentSpec) -> list[tuple[object, ...]]:
+    return [
+        (
+            p.name,
+            p.parameter_type,
+            p.feasible_space.min,
+            p.feasible_space.max,
+            p.feasible_space.step,
+            p.feasible_space.choices,
+        )
+        for p in spec.parameters or ()
+    ]
+
+
+def _job_of(spec: experiments.ExperimentSpec) -> Mapping[str, Any]:
+    template = spec.trial_template or experiments.TrialTemplate()
+    found: Mapping[str, Any] = (template.trial_spec or {}).get("spec", {})
+    return found
+
+
+def _named(part: experiments.AlgorithmSpec | None) -> tuple[object, ...]:
+    if part is None:
+        return ()
+    return (part.algorithm_name, sorted((setting.name, setting.value) for setting in part.algorithm_settings or ()))
+
+
+_PARTS: Final[Mapping[str, Callable[[experiments.ExperimentSpec], object]]] = {
+    "space": _space_of,
+    "objective_metric, direction, goal or metrics": _objective_of,
+    "algorithm, settings or seed": lambda spec: _named(spec.algorithm),
+    "early_stopping": lambda spec: _named(spec.early_stopping),
+    "trial_timeout": lambda spec: _job_of(spec).get("timeoutSeconds"),
+    "retry": lambda spec: _job_of(spec).get("retries"),
+    "reproducible": lambda spec: bool(spec.reproducible),
+}
 
 
 def _check_space(space: object) -> None:

@@ -187,22 +187,24 @@ class _Run:
     async def _adopt(self, wanted: experiment.Experiment) -> experiment.Experiment:
         """Go on with an experiment that is there, if it is the same search."""
         found = await self._get()
-        for field, argument in (("parameters", "space"), ("objective", "objective"), ("algorithm", "algorithm")):
-            if meta.dump(found.spec).get(field) != meta.dump(wanted.spec).get(field) and not _same(
-                found, wanted, field
-            ):
-                raise errors.BadInputError(
-                    f"{argument}: experiment {self._name!r} was started with another one; use the same, or another name"
-                )
+        argument = plans.difference(found, wanted)
+        if argument:
+            raise errors.BadInputError(
+                f"{argument}: experiment {self._name!r} was started with another one; use the same, or another name"
+            )
         changes: dict[str, Any] = {
             "suspend": None, "parallel_trial_count": self._plan.parallel, "max_failed_trial_count": self._plan.max_failed,
         }  # fmt: skip
-        if self._plan.max_trials is None or self._plan.max_trials > found.status.trials:
-            changes["max_trial_count"] = self._plan.max_trials
-        if completion.completed(found):
-            raised = self._plan.max_trials is None or self._plan.max_trials > found.status.trials
-            if not (raised and completion.restartable(found)):
-                return found
+        limit, made = self._plan.max_trials, found.status.trials
+        if completion.completed(found) and not (completion.restartable(found) and (limit is None or limit > made)):
+            return found
+        if limit != found.spec.max_trial_count:
+            if limit is not None and limit <= made:
+                raise errors.BadInputError(
+                    f"max_trials: experiment {self._name!r} has {made} trials already; give more, or the {found.spec.max_trial_count}"
+                    " that it was started with"
+                )
+            changes["max_trial_count"] = limit
         return await self._edit(**changes)
 
     async def _get(self) -> experiment.Experiment:
@@ -358,26 +360,6 @@ class _Run:
 
 async def _in_loop(work: Callable[..., None], *arguments: Any) -> None:
     work(*arguments)
-
-
-def _same(found: experiment.Experiment, wanted: experiment.Experiment, field: str) -> bool:
-    """Whether a part of the spec says the same but for what admission adds."""
-    if field == "objective":
-        mine, its = found.spec.objective, wanted.spec.objective
-        return (
-            mine is not None
-            and its is not None
-            and (mine.type, mine.objective_metric_name) == (its.type, its.objective_metric_name)
-        )
-    if field == "parameters":
-        mine_, its_ = found.spec.parameters or (), wanted.spec.parameters or ()
-        return [_plain(p) for p in mine_] == [_plain(p) for p in its_]
-    return False
-
-
-def _plain(parameter: Any) -> tuple[Any, ...]:
-    space = parameter.feasible_space
-    return (parameter.name, parameter.parameter_type, space.min, space.max, tuple(space.choices or ()))
 
 
 def _write(folder: Path, target: Path, code: bytes) -> None:
