@@ -150,73 +150,67 @@ def measure(name: str, dimensions: int, length: int, seconds: float) -> np.ndarr
     return np.array(times) * 1e3
 
 
-def ratios(means: dict[tuple[str, int, int], float]) -> list[str]:
-    """Each goal with what was measured."""
-    out = ["| pair | parameters | trials | share of its time | goal | |", "|---|---:|---:|---:|---:|---|"]
+Cells = dict[str, dict[str, list[float]]]
+"""Name, then "parameters x trials", then mean, median and 99th percentile."""
+
+
+def tables(cells: Cells) -> list[str]:
+    """What was measured, and each goal with what became of it."""
+    columns = sorted({tuple(int(n) for n in where.split("x")) for row in cells.values() for where in row})
+    head = ["search", *(f"{d} parameters, {n} trials" for d, n in columns)]
+    out = ["| " + " | ".join(head) + " |", "|---|" + "---:|" * len(columns)]
+    for name in sorted(cells, key=lambda name: (name.startswith("optuna"), name)):
+        row = [cells[name].get(f"{d}x{n}") for d, n in columns]
+        out.append(f"| {name} | " + " | ".join(f"{c[0]:.2f} / {c[2]:.2f}" if c else "-" for c in row) + " |")
+    out += ["", "| pair | parameters | trials | share of its median | goal | |", "|---|---:|---:|---:|---:|---|"]
     for mine, theirs, goal in GOALS:
-        for (name, dimensions, length), mean in means.items():
-            other = means.get((theirs, dimensions, length))
-            if name == mine and other:
-                kept = "kept" if mean <= goal * other else "**missed**"
-                out.append(
-                    f"| {mine} : {theirs} | {dimensions} | {length} | {mean / other:.3f} | {goal:.2f} | {kept} |"
-                )
+        for d, n in columns:
+            own, other = (cells.get(name, {}).get(f"{d}x{n}") for name in (mine, theirs))
+            if own and other:
+                kept = "kept" if own[1] <= goal * other[1] else "**missed**"
+                out.append(f"| {mine} : {theirs} | {d} | {n} | {own[1] / other[1]:.3f} | {goal:.2f} | {kept} |")
     return out
 
 
+def keep(path: Path, name: str, where: str, times: np.ndarray) -> Cells:
+    """Add a cell to the file of the results page, with the tables made anew; answers all cells."""
+    cells: Cells = json.loads(path.read_text())["cells"] if path.exists() else {}
+    found = [float(times.mean()), float(np.median(times)), float(np.percentile(times, 99))]
+    cells.setdefault(name, {})[where] = [round(value, 4) for value in found]
+    head = ["## Cost of asking", "", "```", "make bench-ask", "```", "", *(__doc__ or "").strip().split("\n\n")[2:], ""]
+    versions = f"Python {platform.python_version()}, numpy {np.__version__}; mean / 99th percentile, ms of CPU."
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps({"cells": cells, "lines": [*head, versions, "", *tables(cells)]}))
+    return cells
+
+
 def main() -> None:
-    """Print the tables in Markdown, and keep them for the results page."""
+    """Measure, and print the tables in Markdown; cells already in the file stay, so that a measurement can be split."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("--only", default=DEFAULT)
     parser.add_argument("--lengths", default="100,300,1000")
     parser.add_argument("--dimensions", default="10,40")
     parser.add_argument("--seconds", type=float, default=20, help="CPU seconds after which a cell stops")
+    parser.add_argument("--peers", action="store_true", help="Optuna's random, TPE and, with torch, GP sampler, too")
     parser.add_argument(
-        "--peers", action="store_true", help="measure Optuna's random, TPE and, with torch, GP sampler too"
+        "--output", type=Path, default=Path(".kuttab/bench/ask_cost.json"), help="file of the results page"
     )
-    parser.add_argument("--output", type=Path, default=None, help="where the results page finds the tables")
     options = parser.parse_args()
     names = options.only.split(",")
     if options.peers:
         names += [n for n in ("optuna-random", "optuna-tpe", "optuna-gp") if n not in names]
-    lengths = [int(n) for n in options.lengths.split(",")]
-    lines = [
-        f"Python {platform.python_version()}, numpy {np.__version__}; mean / 99th percentile, ms of CPU.",
-        "",
-        "| algorithm | parameters | " + " | ".join(f"{n} trials" for n in lengths) + " |",
-        "|---|---:|" + "---:|" * len(lengths),
-    ]
-    print("\n".join(lines), flush=True)
-    means: dict[tuple[str, int, int], float] = {}
+    cells: Cells = {}
     for dimensions in (int(n) for n in options.dimensions.split(",")):
-        for name in names:
-            cells = []
-            for length in lengths:
+        for length in (int(n) for n in options.lengths.split(",")):
+            for name in names:
                 try:
                     times = measure(name, dimensions, length, options.seconds)
-                    means[name, dimensions, length] = float(times.mean())
-                    cells.append(f"{times.mean():.2f} / {np.percentile(times, 99):.2f}")
                 except ImportError as error:
-                    cells.append(f"not installed: {error.name}")
-            lines.append(f"| {name} | {dimensions} | " + " | ".join(cells) + " |")
-            print(lines[-1], flush=True)
-    if options.peers:
-        found = ["", *ratios(means)]
-        print("\n".join(found))
-        lines += found
-    if options.output is not None:
-        head = [
-            "## Cost of asking",
-            "",
-            "```",
-            "make bench-ask",
-            "```",
-            "",
-            *(__doc__ or "").strip().split("\n\n")[2:],
-            "",
-        ]
-        options.output.parent.mkdir(parents=True, exist_ok=True)
-        options.output.write_text(json.dumps({"lines": head + lines}))
+                    print(f"{name}: not installed ({error.name})")
+                    continue
+                cells = keep(options.output, name, f"{dimensions}x{length}", times)
+                print(f"{name}, {dimensions} parameters, {length} trials: {times.mean():.2f} ms", flush=True)
+    print("\n" + "\n".join(tables(cells)))
 
 
 if __name__ == "__main__":
