@@ -453,6 +453,11 @@ async def test_a_strangers_trial_makes_us_take_another_name() -> None:
         await world.run(lambda: completion.completed(world.experiment()) or asyncio.get_running_loop().time() > limit)
         assert sorted(trial_state.slot(item) for item in ours()) == [0, 1, 2, 3]
         assert taken not in {item.name for item in ours()}
+        (strange,) = (item for item in world.trials() if item.name == taken)
+        last = (strange.status.conditions or [])[-1]
+        assert (last.type, "WorkloadRefused" in last.reason) == ("Failed", True), (
+            "a trial without a workload has a named end"
+        )
 
 
 @virtual

@@ -176,6 +176,12 @@ class TrialController:
         self, subject: trial.Trial, status: trial.TrialStatus
     ) -> tuple[trial.TrialStatus, meta.Object | None, float | None]:
         """Ask the quota, then create the workload; returns it, or why there is none and when to look again."""
+        run = subject.spec.run_spec or {}
+        if not (isinstance(run.get("apiVersion"), str) and isinstance(run.get("kind"), str)):
+            reading = workload.Reading(
+                workload.Outcome.FAILED, "WorkloadRefused", "spec.runSpec must be an object with apiVersion and kind"
+            )
+            return trial_status.failed(status, reading, self._now()), None, None
         fresh = _with_owner(subject, self._world.dress)
         left = self._ask_quota_at.get(subject.uid, 0.0) - self._world.clock.monotonic()
         if left > 0:
