@@ -163,7 +163,9 @@ async def test_too_large_bodies(api: Served) -> None:
 
 
 @pytest.mark.parametrize(
-    "body", [b"", b"not gzip", gzip.compress(b"{}")[:-4], gzip.compress(b"{}") + b"more", gzip.compress(b"[1")]
+    "body",
+    [b"", b"not gzip", gzip.compress(b"{}")[:-4], gzip.compress(b"{}") + b"more", gzip.compress(b"[1")],
+    ids=["empty", "other", "cut", "more", "no JSON"],
 )
 async def test_bad_gzip(api: Served, body: bytes) -> None:
     """A body that is not the gzip it says it is, cut off or followed by more, is a bad request."""
