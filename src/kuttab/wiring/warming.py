@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kuttab.api import experiment, history, kinds, meta
 from kuttab.base import errors
 from kuttab.ports import objects as object_port
 from kuttab.rules import prior
-from kuttab.sdk import exchange, results, search
+
+if TYPE_CHECKING:
+    from kuttab.sdk import exchange, search
 
 Priors = Callable[[experiment.Experiment], Awaitable[Sequence[history.TrialRecord]]]
 """The results that an experiment starts from, in a fixed order."""
@@ -63,6 +65,8 @@ async def started_from(
 
     A name is that of an experiment of the same store. Raises BadInputError when nothing of it can be used.
     """
+    from kuttab.sdk import exchange, results  # they bring the plots, which most runs never need
+
     if isinstance(given, str) and not given.lower().endswith(".csv"):
         from kuttab.wiring import reading  # it stands on the machine, which stands on this
 
