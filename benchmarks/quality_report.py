@@ -16,10 +16,11 @@ import svg
 from quality import Results
 
 NOT_RUN = {
-    "hebo": "pins numpy below 1.25 and packages of that time; no set of versions could be resolved beside the others",
-    "ax": "one trial takes seconds, so it has fewer runs, of 50 trials",
-    "smac3": "one trial takes a third of a second, so it has fewer runs",
-    "optuna-gp": "one trial takes a quarter of a second and more in batches, so it has fewer runs",
+    "hebo": "its pins (numpy below 1.25) cannot share an environment with the others, and resolving one of its own was given up",
+    "ax": "a trial takes more than a second, so it has fewer runs, of 50 trials",
+    "smac3": "a trial takes a sixth of a second, so it has fewer runs",
+    "optuna-gp": "a trial takes a fifth of a second, so it has fewer runs",
+    "optuna-auto": "it has runs where its part has",
 }
 """Why a peer has fewer runs than others, or none."""
 
