@@ -145,7 +145,7 @@ of asking and telling, on one thread of a busy machine. Every peer runs with its
 declared. `optuna-auto` is what Optuna's AutoSampler does at these budgets by its published rule: TPE where a parameter is
 categorical, GP elsewhere; `optuna-gp` and `optuna-tpe` are its parts. Each table says how many searches it rests on: `make
 bench-search` makes ten seeds of everything, and shows what there is when it is interrupted. With few seeds small differences
-mean nothing. Nevergrad needs a numpy below 2.4 and ran with one.
+mean nothing. Nevergrad fails on some problems with numpy 2.4; those searches ran with an older one.
 """
 
 
