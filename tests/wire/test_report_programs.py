@@ -80,7 +80,7 @@ def test_reports_reach_the_trial(
 
 READ = """
 import json, sys
-from kuttab.wiring import tuning, settings, reading, machine
+from kuttab.wiring import collecting, settings, reading, machine
 from kuttab.sdk import results
 import asyncio, pathlib
 async def main():
@@ -88,7 +88,7 @@ async def main():
     async with machine.opened(place) as objects:
         subject = await reading.experiment_of(objects, "told", None)
         trials = await reading.trials_of(objects, subject)
-    return results.Result.of(subject, trials, read=tuning._Reader(place))
+    return results.Result.of(subject, trials, read=collecting.LazyRows(place))
 result = asyncio.run(main())
 out = []
 for trial in result.trials:

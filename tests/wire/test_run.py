@@ -92,13 +92,13 @@ def test_the_same_command_again_only_shows_a_finished_experiment(kuttab: Shell, 
 def test_killed_again_and_again_it_ends_exactly(kuttab: Shell, tmp_path: Path, seed: int) -> None:
     """kill -9 at random moments, then the same command: the exact budget, every slot once, no orphan process (D01, D05)."""
     marker = f"kuttab-kill-loop-{os.getpid()}-{seed}"
-    program = f"import sys, time; time.sleep(0.15); print(f'loss={{float(sys.argv[1]):.4f}}') # {marker}"
+    program = f"import sys, time; time.sleep(0.4); print(f'loss={{float(sys.argv[1]):.4f}}') # {marker}"
     file = write(tmp_path, manifest(program, maxTrialCount=12))
     draw, kills = random.Random(seed), 0
     while True:
         process = kuttab.start("run", file, "--json")
         try:
-            _, err = process.communicate(timeout=draw.uniform(0.5, 2.5) if kills < 8 else 120)
+            _, err = process.communicate(timeout=draw.uniform(0.5, 1.5) if kills < 8 else 120)
             break
         except subprocess.TimeoutExpired:
             os.kill(process.pid, signal.SIGKILL)

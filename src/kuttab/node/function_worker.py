@@ -28,6 +28,8 @@ from kuttab.collector import reporting
 
 HEADER = struct.Struct("!I")
 TRACEBACK_LIMIT = 6000
+OURS = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
+"""The folder of this package: its frames tell users nothing."""
 MESSAGE_LIMIT = 400
 _PR_SET_PDEATHSIG = 1
 
@@ -68,7 +70,7 @@ def failure(reason: str, error: BaseException) -> dict[str, Any]:
     """An exception in words: one line, then the traceback without our own frames."""
     line = "".join(traceback.format_exception_only(error)).strip().splitlines()
     frames = error.__traceback__
-    while frames is not None and "/kuttab/" in frames.tb_frame.f_code.co_filename.replace(os.sep, "/"):
+    while frames is not None and frames.tb_frame.f_code.co_filename.startswith(OURS):
         frames = frames.tb_next
     shown = "".join(traceback.format_exception(type(error), error, frames))
     if len(shown) > TRACEBACK_LIMIT:

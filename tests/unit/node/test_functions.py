@@ -47,6 +47,9 @@ def test_ends_of_a_call() -> None:
     assert (found["reason"], found["message"]) == ("UserError", "two")
     assert "in function" in found["traceback"]
     assert "function_worker" not in found["traceback"]
+    names: dict[str, Any] = {}
+    exec(compile("def theirs(values):\n    return 1 / 0", "/home/me/kuttab/train.py", "exec"), names)
+    assert "/home/me/kuttab/train.py" in call(names["theirs"])["traceback"], "only our own frames are left out"
 
 
 def test_long_tracebacks_are_cut() -> None:
