@@ -12,13 +12,21 @@ hard: the tails beyond them (0.27 % of the mass) are cut off, here and for every
 
 from __future__ import annotations
 
+import functools
+import importlib
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
-from scipy import special
 
 from kuttab.algorithms.parameters import Floats, Parameter
+
+
+@functools.cache
+def _special() -> Any:
+    """scipy.special, loaded by the first normal parameter: it takes longer than all the rest of a random search's start."""
+    return importlib.import_module("scipy.special")
 
 
 class Codec:
@@ -48,7 +56,7 @@ class Codec:
         bell = [_centre(parameters[int(j)]) for j in self._bell]
         self._mean, self._deviation = column([m for m, _ in bell]), column([s for _, s in bell])
         if bell:
-            edges[self._bell] = special.ndtr((edges[self._bell].T - self._mean) / self._deviation).T
+            edges[self._bell] = _special().ndtr((edges[self._bell].T - self._mean) / self._deviation).T
         self._start = edges[:, 0]
         self._width = np.where(self._constant, 1.0, edges[:, 1] - edges[:, 0])
 
@@ -66,7 +74,7 @@ class Codec:
         """Unit values (n, d) to codes (n, d), on grids and inside bounds; never -0.0, so equal points have equal bytes."""
         x = self._start + np.minimum(np.maximum(units, 0.0), 1.0) * self._width
         if len(self._bell):
-            x[:, self._bell] = self._mean + self._deviation * special.ndtri(x[:, self._bell])
+            x[:, self._bell] = self._mean + self._deviation * _special().ndtri(x[:, self._bell])
         if len(self._log):
             x[:, self._log] = np.exp(x[:, self._log])
         if self._grid.any():
@@ -81,7 +89,7 @@ class Codec:
             x[:, self._log] = np.log(x[:, self._log])
         if len(self._bell):
             x = x.copy()
-            x[:, self._bell] = special.ndtr((x[:, self._bell] - self._mean) / self._deviation)
+            x[:, self._bell] = _special().ndtr((x[:, self._bell] - self._mean) / self._deviation)
         return np.asarray((x - self._start) / self._width)
 
 

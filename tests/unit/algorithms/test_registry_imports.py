@@ -14,3 +14,14 @@ def test_listing_algorithms_loads_no_numeric_library() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_random_search_needs_no_scipy() -> None:
+    """A first trial need not wait for a library that only models use."""
+    program = (
+        "import sys, kuttab; from kuttab import search\n"
+        "kuttab.Optimizer({'x': search.double(0, 1, log=False)}, algorithm='random', seed=1).ask(3)\n"
+        "print('scipy' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
