@@ -18,7 +18,7 @@ from kuttab.observations import behind
 from kuttab.ports import observations as observation_port
 from kuttab.runtime import manager
 from kuttab.store import lock, objects
-from kuttab.wiring import catalogue, control, doors, functions, judging, nodes, plane, quotas, routing, warming
+from kuttab.wiring import catalogue, control, doors, functions, garbage, judging, nodes, plane, quotas, routing, warming
 from kuttab.wiring import settings as settings_
 
 logger = log.get(__name__)
@@ -50,37 +50,44 @@ async def opened(settings: settings_.Settings) -> AsyncIterator[embedded.Embedde
 async def running(settings: settings_.Settings) -> AsyncIterator[Machine]:
     """The whole world at work. Leaving ends every process it started; what was not finished goes on at the next start."""
     gate = behind.Gate()
-    async with _store(settings, gate) as store:
-        # What controllers write is valid by construction; admission is for people and programs.
-        system = embedded.EmbeddedClient(store, None, limits.SYSTEM_USER)
-        user = _client(settings, store, USER)
-        time = clock.SystemClock()
-        async with nodes.observations(settings, gate) as rows, quotas.opened(settings, system, time) as quota:
-            router = routing.Router(settings, rows, priors=warming.from_objects(system))
-            parts = plane.Parts(system, rows, router, quota.quota, time)
-            planes = plane.ControlPlane(parts)
-            quota.attach(planes)
-            judges = judging.Judges(planes.experiments, router.stopping.curves)
-            node = nodes.Node(settings, system, rows, planes, time, judges.rules)
-            called = functions.Functions(settings, system, rows, planes, time, node.kubelet, judges.live)
-            router.attach(node.services, node.door.address)
-            planes.experiments.listen(router.heard)
-            machine = manager.Manager(
-                list(planes.informers.values()),
-                [*planes.controllers, *node.controllers, *called.controllers],
-                [planes.events.run, *node.runnables, *quota.runnables],
-            )
-            await node.recover()
-            server = control.ControlServer(user, control.address(settings.data))
+    with garbage.less_often():
+        async with _store(settings, gate) as store, _world(settings, store, gate) as machine:
+            yield machine
+
+
+@contextlib.asynccontextmanager
+async def _world(settings: settings_.Settings, store: objects.Store, gate: behind.Gate) -> AsyncIterator[Machine]:
+    """Everything that works over the store."""
+    # What controllers write is valid by construction; admission is for people and programs.
+    system = embedded.EmbeddedClient(store, None, limits.SYSTEM_USER)
+    user = _client(settings, store, USER)
+    time = clock.SystemClock()
+    async with nodes.observations(settings, gate) as rows, quotas.opened(settings, system, time) as quota:
+        router = routing.Router(settings, rows, priors=warming.from_objects(system))
+        parts = plane.Parts(system, rows, router, quota.quota, time)
+        planes = plane.ControlPlane(parts)
+        quota.attach(planes)
+        judges = judging.Judges(planes.experiments, router.stopping.curves)
+        node = nodes.Node(settings, system, rows, planes, time, judges.rules)
+        called = functions.Functions(settings, system, rows, planes, time, node.kubelet, judges.live)
+        router.attach(node.services, node.door.address)
+        planes.experiments.listen(router.heard)
+        machine = manager.Manager(
+            list(planes.informers.values()),
+            [*planes.controllers, *node.controllers, *called.controllers],
+            [planes.events.run, *node.runnables, *quota.runnables],
+        )
+        await node.recover()
+        server = control.ControlServer(user, control.address(settings.data))
+        try:
+            async with server.serving(), _at_work(machine):
+                yield Machine(settings, user, rows, planes, machine, called, node.door)
+        finally:
             try:
-                async with server.serving(), _at_work(machine):
-                    yield Machine(settings, user, rows, planes, machine, called, node.door)
+                await called.close()
+                await router.close()
             finally:
-                try:
-                    await called.close()
-                    await router.close()
-                finally:
-                    await node.close()
+                await node.close()
 
 
 @contextlib.asynccontextmanager
