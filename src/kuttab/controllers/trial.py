@@ -76,10 +76,16 @@ class TrialController:
     def workload_gone(self, last: meta.Object) -> None:
         """A workload was deleted; its last state may be all that tells how it ended (a short time to live, an impatient user)."""
         owner = last.metadata.controller
-        if owner is not None and owner.kind == trial.Trial.KIND:
+        if owner is None or owner.kind != trial.Trial.KIND:
+            return
+        if self._world.trials.get(last.namespace, owner.name) is not None:  # one that has ended tells all by itself
             self._gone[owner.uid] = last
             if len(self._gone) > LAST_SEEN:
                 self._gone.popitem(last=False)
+
+    def ended(self, uid: str) -> None:
+        """The caches know that a trial is over: its workload's last state tells nothing any more."""
+        self._gone.pop(uid, None)
 
     def ask_again(self, only: tuple[str, str] | None = None) -> None:
         """Resources may have become free: every trial that waits (or only one) asks its quota at once, the longest waiting first."""

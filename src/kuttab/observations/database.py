@@ -106,7 +106,7 @@ class Database:
         cursor = connection.cursor()
         if self._sqlite:
             connection.isolation_level = None
-            for pragma in ("journal_mode=WAL", "synchronous=FULL", "fullfsync=ON", "cache_size=-16384"):
+            for pragma in ("journal_mode=WAL", "synchronous=FULL", "fullfsync=ON", "cache_size=-1024"):
                 cursor.execute(f"PRAGMA {pragma}").fetchall()
         elif (
             self._engine.dialect.name != "postgresql"

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from kuttab.api import history
 from kuttab.api.history import TrialRecord, TrialState
 
-CHANGES_KEPT = 4096
+CHANGES_KEPT = 2048
 
 
 class Ledger:

@@ -147,6 +147,8 @@ class ControlPlane:
         assert isinstance(obj, trial.Trial)
         if new is not None and ledgers_.keep(new):
             self._trial.enqueue(obj.namespace, obj.name)
+        else:
+            self._trials_logic.ended(obj.uid)
         owner = obj.metadata.controller
         if owner is None or owner.kind != experiment.Experiment.KIND:
             return
