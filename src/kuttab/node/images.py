@@ -16,14 +16,14 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from kuttab.base import errors
 from kuttab.node import processes
 
 PYTHONS = frozenset({"python", "python3"})
-_ROOT_PATH = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
-_DEFAULT_PATH = os.pathsep.join(_ROOT_PATH)
+SYSTEM_PATH: Final = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
+_DEFAULT_PATH = os.pathsep.join(SYSTEM_PATH)
 _PATH_TOKEN = re.compile(r"""(?<![\w.~/\-])/[^\s'"=:,;|&<>()\[\]{}`$*?!#]+""")
 
 
@@ -142,7 +142,7 @@ def program(image: Image, argv0: str, env: Mapping[str, str], cwd: Path) -> str:
 def _from_root(image: Image, name: str) -> str:
     if image.root is None:
         return ""
-    for folder in _ROOT_PATH:
+    for folder in SYSTEM_PATH:
         candidate = image.root / folder.lstrip("/") / name
         if candidate.is_file() and os.access(candidate, os.X_OK):
             return str(candidate)

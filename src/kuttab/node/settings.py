@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -44,13 +45,20 @@ class NodeSettings:
         """The environment that containers start from.
 
         Python's output is unbuffered unless somebody says otherwise: a log file would hold metrics back until a buffer is full.
+        The folder of the running interpreter is the last one of PATH, so that a shell finds a ``python`` on systems that have none.
         """
         base = os.environ if self.environment is None else self.environment
-        return {"PYTHONUNBUFFERED": "1", **base, **self.extra_environment}
+        return {"PYTHONUNBUFFERED": "1", **base, "PATH": _with_python(base.get("PATH", "")), **self.extra_environment}
 
     def folder(self, namespace: str, job: str) -> Path:
         """The folder of all attempts of a job."""
         return self.data_dir / "trials" / namespace / job
+
+
+def _with_python(path: str) -> str:
+    own = str(Path(sys.executable).parent)
+    folders = [folder for folder in path.split(os.pathsep) if folder] or list(images.SYSTEM_PATH)
+    return os.pathsep.join(folders if own in folders else [*folders, own])
 
 
 def attempt_folder(attempt: int, pod: str) -> str:

@@ -10,7 +10,7 @@ import pytest
 
 from kuttab.api import meta
 from kuttab.base import errors
-from kuttab.node import environ, images, processes
+from kuttab.node import environ, images, processes, settings
 
 
 def executable(path: Path, text: str = "#!/bin/sh\n") -> Path:
@@ -232,3 +232,15 @@ def test_names_of_config_maps_are_collected():
         ],
     }
     assert environ.config_map_names(spec) == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize("path", ["/usr/bin:/bin", ""])
+def test_a_shell_finds_a_python_at_last(path: str, tmp_path: Path) -> None:
+    """The running interpreter's folder ends the PATH that programs inherit, once; what comes first in it stays first."""
+    base = {"PATH": path} if path else {}
+    own = str(Path(sys.executable).parent)
+    inherited = settings.NodeSettings(tmp_path, environment=base).inherited()["PATH"].split(os.pathsep)
+    assert inherited[-1] == own
+    assert inherited[:-1] == (path.split(":") if path else list(images.SYSTEM_PATH))
+    again = settings.NodeSettings(tmp_path, environment={"PATH": os.pathsep.join(inherited)}).inherited()["PATH"]
+    assert again.split(os.pathsep) == inherited
