@@ -184,7 +184,9 @@ time.sleep(600)
     assert ends(trials) == "E"
     assert latest(trials[0]) == "2.5"
     (log,) = (place / "data" / "trials").rglob("main.log")
-    assert log.read_text().split() == ["PERMISSION_DENIED", "PERMISSION_DENIED", "NOT_FOUND", "OK"]
+    told = log.read_text().split()
+    assert told[:3] == ["PERMISSION_DENIED", "PERMISSION_DENIED", "NOT_FOUND"]
+    assert told[3:] in ([], ["OK"]), "the program may be ended before it has said that its own call went well"
 
 
 @pytest.mark.slow
