@@ -35,7 +35,9 @@ test: $(STAMP) $(STRANGERS) ## Set up and run everything that CI runs
 	@$(BIN)/ruff format --check --quiet . && $(BIN)/ruff check --quiet .
 	@$(BIN)/lint-imports --no-cache
 	@$(BIN)/mypy
-	@$(BIN)/python -m pytest -n $(JOBS) --dist worksteal --cov --cov-report=
+	@$(BIN)/python -m pytest -n $(JOBS) --dist worksteal --cov --cov-report= || { \
+	  echo "Once more, one at a time, what failed beside others; what fails alone is broken:"; \
+	  $(BIN)/python -m pytest --last-failed --last-failed-no-failures none; }
 	@$(MAKE) --no-print-directory covered
 
 check: lint walls types unit ## Format, lint, walls, types, unit and contract tests (under two minutes)
