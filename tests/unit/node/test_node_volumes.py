@@ -185,12 +185,12 @@ def test_interrupted_copy_of_a_checkpoint_is_not_used(tmp_path):
 
 def test_workdir_prefers_mount_then_image_then_machine(tmp_path):
     """A working folder is found in this order, a relative one below where the runtime was started."""
-    table = volumes.Mounts([volumes.Mount("/work", tmp_path / "w")])
+    table = volumes.Mounts([volumes.Mount("/mounted", tmp_path / "w")])
     (tmp_path / "root/opt").mkdir(parents=True)
     (tmp_path / "here/sub").mkdir(parents=True)
     find = lambda wanted: volumes.workdir(wanted, table, tmp_path / "root", tmp_path / "here", tmp_path / "own")  # noqa: E731
     assert find("") == tmp_path / "own"
-    assert find("/work/a") == tmp_path / "w/a"
+    assert find("/mounted/a") == tmp_path / "w/a"
     assert find("/opt") == tmp_path / "root/opt"
     assert find("/usr") == Path("/usr")
     assert find("sub") == tmp_path / "here/sub"
