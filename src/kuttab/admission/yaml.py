@@ -134,7 +134,7 @@ def _decoded(text: bytes | str, origin: str) -> str:
 def _load_json(source: str, origin: str) -> list[Document] | None:
     """The objects of JSON text, or None when it is YAML that begins with a brace."""
     _check_json_depth(source, origin)
-    decoder = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_no_constant)
+    decoder = json.JSONDecoder(object_pairs_hook=unique_keys, parse_constant=_no_constant)
     documents: list[Document] = []
     offset = _after_blanks(source, 0)
     try:
@@ -172,12 +172,13 @@ def _json_places(source: str, count: int) -> list[Place]:
         return []
 
 
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """The hook that makes JSON's reader refuse an object with the same key twice; raises ValueError naming it."""
     made = dict(pairs)
     if len(made) < len(pairs):
         seen: set[str] = set()
         twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
-        raise ValueError(f"holds the key {twice!r} twice in one object; keep one")
+        raise ValueError(f"holds the key {twice[:80]!r} twice in one object; keep one")
     return made
 
 

@@ -5,6 +5,7 @@ A *code* is a value as a float: the number itself for double and int, the index 
 
 from __future__ import annotations
 
+import contextlib
 import decimal
 import functools
 import math
@@ -149,10 +150,8 @@ class Parameter:
         if text in self.choices:
             return self.choices.index(text)
         if self.numbers:
-            try:
+            with contextlib.suppress(ValueError):  # no number, or none of the list: said below
                 return self.numbers.index(float(text))
-            except ValueError:
-                pass
         shown = ", ".join(self.choices[:8]) + (", ..." if len(self.choices) > 8 else "")
         raise ValueError(f"{text!r} is not in the list [{shown}]")
 

@@ -155,7 +155,7 @@ def parse_json(raw: bytes) -> Any:
     """JSON text in UTF-8: no key twice, no NaN, no half of a surrogate pair, not too deep; BadInputError."""
     try:
         orjson.loads(raw)  # strict about everything but repeated keys, and bounded in depth
-        value = json.loads(raw, object_pairs_hook=_unique)
+        value = json.loads(raw, object_pairs_hook=yaml.unique_keys)
     except orjson.JSONDecodeError as error:
         message = f"the body is not JSON: {error.msg} at line {error.lineno}, column {error.colno}"
         raise errors.BadInputError(message) from None
@@ -176,15 +176,6 @@ def depth(value: Any) -> int:
             below.extend(node.values() if isinstance(node, dict) else node if isinstance(node, list) else ())
         level = [node for node in below if isinstance(node, dict | list)]
     return found
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    made = dict(pairs)
-    if len(made) < len(pairs):
-        seen: set[str] = set()
-        twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
-        raise ValueError(f"the key {twice[:80]!r} is there twice in one object; keep one")
-    return made
 
 
 def _parse_yaml(raw: bytes) -> Any:

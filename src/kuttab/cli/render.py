@@ -13,24 +13,12 @@ import yaml
 
 from kuttab.api import conditions, experiment, meta, suggestion, trial
 from kuttab.base import clock
-
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+from kuttab.rules import spreadsheet
 
 
 def clean(text: object) -> str:
     """Text that cannot move the cursor, change colours or fake a line: control characters are shown as escapes."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(text))
-
-
-def cell(text: object) -> str:
-    """Text for a spreadsheet: what looks like a formula and is no number gets a quote in front."""
-    shown = str(text)
-    if shown.startswith(_FORMULA):
-        try:
-            float(shown)
-        except ValueError:
-            return "'" + shown
-    return shown
 
 
 def number(text: str) -> str:
@@ -76,7 +64,7 @@ def as_csv(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     for row in (header, *rows):
-        writer.writerow([cell(item) for item in row])
+        writer.writerow([spreadsheet.cell(str(item)) for item in row])
     return out.getvalue().rstrip("\n")
 
 

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from kuttab.cli import common
 
 Host = Annotated[str, typer.Option(help="Address to listen on (default: 127.0.0.1, in a pod all).", show_default=False)]
+
+
+def _port(text: str) -> Any:
+    return typer.Option(min=0, max=65535, help=text, show_default=False)
 
 
 def register(app: typer.Typer) -> None:
@@ -29,12 +33,7 @@ def suggestion(
     host: Host = "",
     port: Annotated[
         int | None,
-        typer.Option(
-            min=0,
-            max=65535,
-            help="Port (default: KATIB_SUGGESTION_PORT, else 6789; 0: any free one).",
-            show_default=False,
-        ),
+        _port("Port (default: KATIB_SUGGESTION_PORT, else 6789; 0: any free one)."),
     ] = None,
 ) -> None:
     """Serve the search algorithms over Katib's gRPC, for any Katib; SIGTERM ends it in order."""
@@ -59,12 +58,7 @@ def early_stopping(
     host: Host = "",
     port: Annotated[
         int | None,
-        typer.Option(
-            min=0,
-            max=65535,
-            help="Port (default: KATIB_EARLY_STOPPING_PORT, else 6788; 0: any free one).",
-            show_default=False,
-        ),
+        _port("Port (default: KATIB_EARLY_STOPPING_PORT, else 6788; 0: any free one)."),
     ] = None,
 ) -> None:
     """Serve the early-stopping rules over Katib's gRPC, for any Katib; SIGTERM ends it in order."""
@@ -87,12 +81,7 @@ def db_manager(
     host: Host = "",
     port: Annotated[
         int | None,
-        typer.Option(
-            min=0,
-            max=65535,
-            help="Port (default: KATIB_DB_MANAGER_SERVICE_PORT, else 6789; 0: any free one).",
-            show_default=False,
-        ),
+        _port("Port (default: KATIB_DB_MANAGER_SERVICE_PORT, else 6789; 0: any free one)."),
     ] = None,
 ) -> None:
     """Serve the observation log over Katib's gRPC: metrics are reported to it, read from it, deleted in it."""

@@ -29,6 +29,9 @@ _OPTIONS: Final = (
     ("grpc.use_local_subchannel_pool", 1),
 )
 
+_REFUSING: Final = frozenset({grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.UNKNOWN})
+"""Codes with which a service refuses settings for good; a Python service that raises gives UNKNOWN."""
+
 
 class Failed(Exception):
     """A call that gave no answer: gRPC's code and the other side's sentence."""
@@ -45,6 +48,14 @@ class Failed(Exception):
         if self.code is grpc.StatusCode.DEADLINE_EXCEEDED:
             return errors.DeadlineError(text)
         return errors.UnavailableError(text)
+
+    def judge_validation(self, method: str) -> None:
+        """What the failure of a validating call means: nothing (there is no such method), RefusedError, or something that passes."""
+        if self.code is grpc.StatusCode.UNIMPLEMENTED:
+            return
+        if self.code in _REFUSING:
+            raise errors.RefusedError(f"{method}: {self.details or self.code.name}") from None
+        raise self.as_unavailable() from None
 
 
 class Channel:

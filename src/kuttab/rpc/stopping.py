@@ -7,14 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 
-import grpc
-
 from kuttab.api import experiment, suggestion
 from kuttab.base import errors
 from kuttab.ports import suggestion as port
 from kuttab.rpc import answers, channels, convert, encoded, messages
-
-_PERMANENT = frozenset({grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.UNKNOWN})
 
 Address = Callable[[], Awaitable[str]]
 """Where the service can read the trials' metrics: ``host:port`` of a db-manager."""
@@ -45,11 +41,7 @@ class GrpcRules:
         try:
             await self._call(method, request.SerializeToString())
         except channels.Failed as failure:
-            if failure.code is grpc.StatusCode.UNIMPLEMENTED:
-                return
-            if failure.code in _PERMANENT:
-                raise errors.RefusedError(f"{method}: {failure.details or failure.code.name}") from None
-            raise failure.as_unavailable() from None
+            failure.judge_validation(method)
 
     async def rules(self, request: port.Request) -> Sequence[suggestion.EarlyStoppingRule]:
         """The rules for the trials about to be created. UnavailableError; BrokenAnswerError for rules that cannot be applied."""

@@ -24,9 +24,6 @@ EXHAUSTED: Final = "kuttab-exhausted"
 WAIT: Final = "kuttab-wait"
 """Trailing metadata of our own services: why there are fewer assignments for now (percent-encoded)."""
 
-_PERMANENT: Final = frozenset({grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.UNKNOWN})
-"""Codes with which a service refuses settings for good; a Python service that raises gives UNKNOWN."""
-
 Rules = Callable[[port.Request], Awaitable[Sequence[suggestion.EarlyStoppingRule]]]
 """Early-stopping rules for the trials about to be created."""
 
@@ -123,11 +120,7 @@ class GrpcSuggestions:
         try:
             await channel.call(channels.path_of(service, method), request.SerializeToString(), self._timeout)
         except channels.Failed as failure:
-            if failure.code is grpc.StatusCode.UNIMPLEMENTED:
-                return
-            if failure.code in _PERMANENT:
-                raise errors.RefusedError(f"{method}: {failure.details or failure.code.name}") from None
-            raise failure.as_unavailable() from None
+            failure.judge_validation(method)
 
     def _entry(self, subject: experiment.Experiment) -> _Entry:
         entry = self._entries.get(subject.uid)

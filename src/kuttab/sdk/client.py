@@ -19,6 +19,7 @@ from kuttab.api import keys, kinds, meta
 from kuttab.api import suggestion as suggestions
 from kuttab.api import trial as trials_
 from kuttab.base import errors
+from kuttab.client import lookup
 from kuttab.ports.observations import Row, TrialKey
 from kuttab.rules import completion, trial_state
 from kuttab.sdk import results, search
@@ -271,19 +272,7 @@ class AsyncClient:
     async def _find(self, objects: Any, kind: kinds.Kind, name: str, namespace: str | None) -> meta.Object:
         """The object of that name; without a namespace the only one of that name anywhere."""
         place = namespace or self._door.namespace
-        if place is not None:
-            found: meta.Object = await objects.get(kind, place, name)
-            return found
-        page = await objects.list(kind, fields=f"metadata.name={name}")
-        if not page.items:
-            raise errors.NotFoundError(f"no {kind.singular} named {name}")
-        if len(page.items) > 1:
-            places = ", ".join(sorted(item.namespace for item in page.items))
-            raise errors.BadInputError(
-                f"{kind.plural} named {name} are in several namespaces ({places}); give namespace="
-            )
-        only: meta.Object = page.items[0]
-        return only
+        return await lookup.find(objects, kind, name, place, several="give namespace=")
 
 
 def ended(subject: experiments.Experiment) -> bool:

@@ -21,7 +21,8 @@ from kuttab.api import history, kinds, meta, space
 from kuttab.api.history import MetricValues, TrialRecord, TrialState
 from kuttab.base import errors
 from kuttab.rules import prior as priors
-from kuttab.sdk import objectives, results, search, tables
+from kuttab.rules import spreadsheet
+from kuttab.sdk import objectives, results, search
 
 VOID = ("Infrastructure", "Cancelled")
 """Failures that say nothing about the parameters."""
@@ -148,7 +149,7 @@ def _table_row(where: str, line: Mapping[str | None, Any]) -> Row:
         plain = name.removeprefix("parameter.").removeprefix("metric.")
         for prefix in ("params_", "user_attrs_"):
             plain = plain.removeprefix(prefix)
-        cells[plain] = text[1:] if text.startswith("'") and text[1:2] in tables.FORMULA else text
+        cells[plain] = text[1:] if text.startswith("'") and text[1:2] in spreadsheet.FORMULA else text
     metrics = {name: number for name, text in cells.items() if (number := priors.number(text)) is not None}
     state = _STATES.get(cells.get("state", "").lower())
     if state is None:

@@ -13,14 +13,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kuttab.base import clock, errors
+from kuttab.rules import spreadsheet
 
 if TYPE_CHECKING:
     from kuttab.sdk import results
 
 FIXED = ("number", "name", "state", "reason", "value", "start", "end", "duration")
 """Columns that every table has; a metric or parameter of the same name gets ``metric.`` or ``parameter.`` in front."""
-
-FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 def columns(result: results.Result) -> tuple[dict[str, str], dict[str, str]]:
@@ -96,13 +95,7 @@ def write_parquet(result: results.Result, path: str | os.PathLike[str]) -> None:
 def cell(value: Any) -> str:
     """A value's text for a spreadsheet: text that looks like a formula and is no number gets a quote in front."""
     shown = plain(value) if isinstance(value, datetime | float | bool) else value
-    text = repr(shown) if isinstance(shown, float) else str(shown)
-    if text.startswith(FORMULA):
-        try:
-            float(text)
-        except ValueError:
-            return "'" + text
-    return text
+    return spreadsheet.cell(repr(shown) if isinstance(shown, float) else str(shown))
 
 
 def plain(value: Any) -> Any:

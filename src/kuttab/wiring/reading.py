@@ -9,6 +9,7 @@ from typing import Any
 
 from kuttab.api import experiment, keys, kinds, meta, trial
 from kuttab.base import errors
+from kuttab.client import lookup
 from kuttab.wiring import control, machine
 from kuttab.wiring import settings as settings_
 
@@ -36,17 +37,8 @@ async def reach(settings: settings_.Settings) -> AsyncIterator[Reach]:
 
 async def find(objects: Any, kind: kinds.Kind, name: str, namespace: str | None) -> meta.Object:
     """The object of that name; without a namespace the only one of that name anywhere. Raises NotFoundError, BadInputError."""
-    if namespace is not None:
-        found: meta.Object = await objects.get(kind, namespace, name)
-        return found
-    page = await objects.list(kind, fields=f"metadata.name={name}")
-    if not page.items:
-        raise errors.NotFoundError(f"no {kind.singular} named {name}; see: kuttab get {kind.plural}")
-    if len(page.items) > 1:
-        places = ", ".join(sorted(item.namespace for item in page.items))
-        raise errors.BadInputError(f"{kind.plural} named {name} are in several namespaces ({places}); give --namespace")
-    only: meta.Object = page.items[0]
-    return only
+    hint = f"; see: kuttab get {kind.plural}"
+    return await lookup.find(objects, kind, name, namespace, missing=hint, several="give --namespace")
 
 
 async def experiment_of(objects: Any, name: str, namespace: str | None) -> experiment.Experiment:
