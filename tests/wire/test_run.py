@@ -313,6 +313,28 @@ def test_a_damaged_database_is_refused_and_left_alone(kuttab: Shell, tmp_path: P
     assert database.read_bytes() == before
 
 
+@pytest.mark.parametrize("way", ["the terminal is closed", "the reader is gone"])
+def test_a_run_that_loses_its_terminal_or_reader_is_left_in_order(kuttab: Shell, tmp_path: Path, way: str) -> None:
+    """SIGHUP and a closed pipe end the processes, keep the state and name the way on, without a traceback (D07)."""
+    marker = f"kuttab-alone-{os.getpid()}"
+    program = f"import sys, time; time.sleep(0.2); print(f'loss={{float(sys.argv[1]):.4f}}', flush=True) # {marker}"
+    process = kuttab.start("run", write(tmp_path, manifest(program, maxTrialCount=8)))
+    wait_for(lambda: living(marker))
+    if way == "the terminal is closed":
+        os.kill(process.pid, signal.SIGHUP)
+    else:
+        process.stdout.close()  # type: ignore[union-attr]
+        process.stdout = None
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == 130, err
+    assert b"kuttab resume e" in err
+    assert b"Traceback" not in err
+    assert b"BrokenPipe" not in err
+    assert living(marker) == []
+    assert kuttab("resume", "e").code == 0
+    assert len(kuttab.trials("e")) == 8
+
+
 def test_piped_into_head_it_ends_quietly(kuttab: Shell) -> None:
     """A reader that goes away is no error (D07)."""
     assert kuttab("algorithms").code == 0

@@ -9,6 +9,7 @@ from typing import Any
 
 import typer
 
+from kuttab.admission import report as report_
 from kuttab.api import experiment, kinds, meta, suggestion, trial
 from kuttab.base import errors
 from kuttab.cli import common, render, report
@@ -33,8 +34,10 @@ def _kind(text: str) -> kinds.Kind:
     for kind in kinds.ALL:
         if wanted in (kind.plural, kind.singular, *kind.short_names):
             return kind
-    known = ", ".join(sorted(kind.plural for kind in kinds.ALL))
-    raise errors.BadInputError(f"unknown kind {text!r}; known: {known}")
+    known = sorted(kind.plural for kind in kinds.ALL)
+    raise errors.BadInputError(
+        f"unknown kind {text!r}" + (report_.nearest(wanted, known) or f"; known: {', '.join(known)}")
+    )
 
 
 async def _get(

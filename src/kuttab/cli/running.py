@@ -145,10 +145,10 @@ async def _follow(world: machine.Machine, subject: experiment.Experiment, look: 
                     show.update(step)
                     subject = step.experiment
     except _Interrupted:
-        code = INTERRUPTED
-        again = f"kuttab resume {subject.name}" + _data_option(world.settings)
-        typer.echo(f"\nInterrupted; everything so far is kept. Go on with: {again}", err=True)
-        return code
+        return _left(world, subject, "\nInterrupted")
+    except BrokenPipeError:  # `| head`: whoever read this has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _left(world, subject, "The reader of the output went away")
     trials = await reading.trials_of(world.objects, subject)
     if look.json:
         typer.echo(report.as_json(subject, trials))
@@ -157,9 +157,17 @@ async def _follow(world: machine.Machine, subject: experiment.Experiment, look: 
     return FAILED if conditions.is_true(subject.status.conditions, keys.FAILED) else OK
 
 
+def _left(world: machine.Machine, subject: experiment.Experiment, why: str) -> int:
+    """Say that a run was left before its end, and how it goes on."""
+    again = f"kuttab resume {subject.name}" + _data_option(world.settings)
+    with contextlib.suppress(OSError):  # a closed terminal reads nothing any more
+        typer.echo(f"{why}; everything so far is kept. Go on with: {again}", err=True)
+    return INTERRUPTED
+
+
 @contextlib.asynccontextmanager
 async def _interruptible() -> AsyncIterator[None]:
-    """The first Ctrl-C (or SIGTERM) leaves the body in order; the second one ends the process at once."""
+    """The first Ctrl-C, SIGTERM or closing of the terminal leaves the body in order; the second one ends the process at once."""
     loop, task = asyncio.get_running_loop(), asyncio.current_task()
     assert task is not None
     hits: list[int] = []
@@ -171,8 +179,9 @@ async def _interruptible() -> AsyncIterator[None]:
         hits.append(number)
         task.cancel()
 
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, hit, number)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # nohup
+            loop.add_signal_handler(number, hit, number)
     try:
         yield
     except asyncio.CancelledError:

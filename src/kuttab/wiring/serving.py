@@ -55,7 +55,7 @@ class Served:
 
 
 async def serve(settings: settings_.Settings, doors: Doors, announce: Callable[[Served], None]) -> None:
-    """Serve until SIGTERM or SIGINT, then drain; a second signal ends at once. LockedError when somebody owns the data folder."""
+    """Serve until SIGTERM, SIGINT or SIGHUP, then drain; a second signal ends at once. LockedError when somebody owns the data folder."""
     told = asyncio.Event()
     loop = asyncio.get_running_loop()
     task = asyncio.current_task()
@@ -66,8 +66,9 @@ async def serve(settings: settings_.Settings, doors: Doors, announce: Callable[[
             task.cancel()
         told.set()
 
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop)
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # nohup
+            loop.add_signal_handler(number, stop)
     async with serving(settings, doors) as served:
         announce(served)
         await told.wait()
