@@ -13,10 +13,8 @@ from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
 
-import orjson
-
 from kuttab.api import kinds, meta
-from kuttab.base import errors
+from kuttab.base import errors, json_text
 from kuttab.client import kube
 from kuttab.ports import objects as ports
 
@@ -101,7 +99,7 @@ class PlayedNode:
         options = {"apiVersion": "v1", "kind": "DeleteOptions", "gracePeriodSeconds": 0}
         path = f"/api/v1/namespaces/{pod.namespace}/pods/{pod.name}"
         with contextlib.suppress(errors.NotFoundError):
-            await self._client.wire.call("delete pods", "DELETE", path, None, orjson.dumps(options))
+            await self._client.wire.call("delete pods", "DELETE", path, None, json_text.dumps(options))
 
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """The kubelet's ``/containerLogs``: every container prints one line, and its log ends when it does."""

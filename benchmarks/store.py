@@ -24,11 +24,10 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
-import orjson
 import psutil
 
 from kuttab.api import kinds, meta
-from kuttab.base import clock
+from kuttab.base import clock, json_text
 from kuttab.observations import sql
 from kuttab.ports.observations import Row, TrialKey
 from kuttab.store import objects
@@ -83,7 +82,7 @@ def size(folder: Path, pattern: str) -> int:
 
 async def writes(folder: Path, count: int) -> None:
     """Trials created one by one, and in groups."""
-    body = orjson.dumps(meta.dump(builders.trial("t")))
+    body = json_text.dumps(meta.dump(builders.trial("t")))
     for group, target in ((1, 0.3), (100, None)):
         ours, theirs = [], []
         for number in range(ROUNDS):
@@ -137,7 +136,7 @@ async def fan_out(folder: Path, changes: int) -> None:
 async def memory(folder: Path, count: int) -> None:
     """Resident bytes and bytes on disk per trial."""
     process = psutil.Process()
-    body = len(orjson.dumps(meta.dump(builders.trial("t00000"))))
+    body = len(json_text.dumps(meta.dump(builders.trial("t00000"))))
     path = folder / "m.db"
     async with store(path) as opened:
         gc.collect()

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import orjson
 from starlette.responses import Response
 
 from kuttab.api import meta
 from kuttab.apiserver import statuses
-from kuttab.base import errors
+from kuttab.base import errors, json_text
 
 JSON = "application/json"
 _MAX_WARNINGS = 50
@@ -19,7 +18,7 @@ _MAX_WARNING = 400
 
 def document(value: Any, code: int = 200, *, warnings: Sequence[str] = (), media: str = JSON) -> Response:
     """A JSON value."""
-    return raw(orjson.dumps(value), code, warnings=warnings, media=media)
+    return raw(json_text.dumps(value), code, warnings=warnings, media=media)
 
 
 def obj(subject: meta.Object, code: int = 200, *, warnings: Sequence[str] = ()) -> Response:
@@ -48,7 +47,7 @@ def error(problem: errors.KuttabError, status: meta.Json | None = None) -> Respo
     """The Status of an error."""
     headers = problem.headers if isinstance(problem, statuses.HttpError) else None
     code = statuses.code_of(problem)
-    return raw(orjson.dumps(status or statuses.failure(problem)), code, headers=headers)
+    return raw(json_text.dumps(status or statuses.failure(problem)), code, headers=headers)
 
 
 def _quoted(text: str) -> str:

@@ -9,17 +9,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import math
 import zlib
 from dataclasses import dataclass
 from typing import Any
 
-import orjson
 from starlette.requests import ClientDisconnect, Request
 
 from kuttab.admission import yaml
 from kuttab.api import meta
 from kuttab.apiserver import protobuf, statuses
-from kuttab.base import errors
+from kuttab.base import errors, json_text
 
 JSON = "application/json"
 YAML = "application/yaml"
@@ -34,6 +34,8 @@ UNWANTED_SECONDS = 2.0
 DISCARDED = 32 * 1024 * 1024
 """Bytes beyond the limit that are taken and thrown away: a client reads its refusal only when it has sent all, or most."""
 MAX_DEPTH = 200
+_DIGITS = 308
+"""Digits of a whole number, its sign among them: less than the largest double."""
 _AT_ONCE = 64 * 1024
 """JSON up to this size is parsed without a thread."""
 
@@ -152,18 +154,37 @@ def media_type(request: Request) -> str:
 
 
 def parse_json(raw: bytes) -> Any:
-    """JSON text in UTF-8: no key twice, no NaN, no half of a surrogate pair, not too deep; BadInputError."""
+    """JSON text in UTF-8: no key twice, no NaN, no number beyond a double, no half of a surrogate pair, not too deep; BadInputError."""
     try:
-        orjson.loads(raw)  # strict about everything but repeated keys, and bounded in depth
-        value = json.loads(raw, object_pairs_hook=yaml.unique_keys)
-    except orjson.JSONDecodeError as error:
-        message = f"the body is not JSON: {error.msg} at line {error.lineno}, column {error.colno}"
-        raise errors.BadInputError(message) from None
+        json_text.loads(raw)  # strict about everything but repeated keys and the size of numbers, and bounded in depth
+    except json_text.DeepError:
+        raise _too_deep() from None
+    except ValueError as error:
+        raise errors.BadInputError(f"the body is not JSON: {error}") from None
+    try:
+        value = json.loads(raw, object_pairs_hook=yaml.unique_keys, parse_float=_fraction, parse_int=_whole)
     except (ValueError, RecursionError) as error:
         raise errors.BadInputError(f"the body cannot be read: {error}") from None
     if depth(value) > MAX_DEPTH:
-        raise errors.BadInputError(f"the body is nested deeper than {MAX_DEPTH} levels")
+        raise _too_deep()
     return value
+
+
+def _too_deep() -> errors.BadInputError:
+    return errors.BadInputError(f"the body is nested deeper than {MAX_DEPTH} levels")
+
+
+def _fraction(text: str) -> float:
+    found = float(text)
+    if math.isinf(found):
+        raise ValueError(f"the number {text[:40]} is too large")
+    return found
+
+
+def _whole(text: str) -> int:
+    if len(text) > _DIGITS:
+        raise ValueError(f"the number {text[:40]}... is too large")
+    return int(text)
 
 
 def depth(value: Any) -> int:

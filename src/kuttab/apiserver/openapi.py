@@ -9,10 +9,9 @@ from __future__ import annotations
 import functools
 import hashlib
 
-import orjson
-
 from kuttab.api import crd, kinds, meta
 from kuttab.apiserver import discovery, patches, targets
+from kuttab.base import json_text
 
 _GVK = "x-kubernetes-group-version-kind"
 _ACTION = "x-kubernetes-action"
@@ -48,14 +47,14 @@ def version2() -> bytes:
     """The schemas of everything in version 2, for old clients."""
     definitions: meta.Json = {}
     for group, version in _documents():
-        definitions |= orjson.loads(document(group, version))["components"]["schemas"]
+        definitions |= json_text.loads(document(group, version))["components"]["schemas"]
     made = {
         "swagger": "2.0",
         "info": {"title": "kuttab", "version": f"v{discovery.DIALECT}"},
         "paths": {},
         "definitions": definitions,
     }
-    return orjson.dumps(made).replace(b"#/components/schemas/", b"#/definitions/")
+    return json_text.dumps(made).replace(b"#/components/schemas/", b"#/definitions/")
 
 
 @functools.cache
@@ -93,7 +92,7 @@ def document(group: str, version: str) -> bytes:
         },
         "security": [{"BearerToken": []}],
     }
-    return orjson.dumps(made)
+    return json_text.dumps(made)
 
 
 def _documents() -> list[tuple[str, str]]:
@@ -279,16 +278,21 @@ def _in_path(name: str) -> meta.Json:
     return {"name": name, "in": "path", "required": True, "description": _MEANINGS[name], "schema": schema}
 
 
+def _asked(name: str, schema: meta.Json) -> meta.Json:
+    """A parameter of the query; as in Kubernetes an empty one is one that was not given."""
+    return {"name": name, "in": "query", "allowEmptyValue": True, "schema": schema}
+
+
 def _text(name: str, allowed: list[str] | None = None) -> meta.Json:
-    return {"name": name, "in": "query", "schema": {"type": "string", **({"enum": allowed} if allowed else {})}}
+    return _asked(name, {"type": "string", **({"enum": allowed} if allowed else {})})
 
 
 def _whole(name: str) -> meta.Json:
-    return {"name": name, "in": "query", "schema": {"type": "integer", "minimum": 0, "maximum": 2147483647}}
+    return _asked(name, {"type": "integer", "minimum": 0, "maximum": 2147483647})
 
 
 def _flag(name: str) -> meta.Json:
-    return {"name": name, "in": "query", "schema": {"type": "boolean"}}
+    return _asked(name, {"type": "boolean"})
 
 
 def _shared() -> meta.Json:

@@ -11,11 +11,10 @@ from typing import Any
 
 import jsonpatch
 import jsonpointer
-import orjson
 
 from kuttab.api import kinds, meta
 from kuttab.apiserver import bodies, statuses, strategic, targets
-from kuttab.base import errors
+from kuttab.base import errors, json_text
 
 JSON_PATCH = "application/json-patch+json"
 MERGE_PATCH = "application/merge-patch+json"
@@ -93,7 +92,7 @@ def _json_patched(document: meta.Json, patch: Any) -> Any:
         _check_operation(number, operation)
         try:
             if operation["op"] == "copy":
-                copied += len(orjson.dumps(jsonpointer.resolve_pointer(made, operation["from"])))
+                copied += len(json_text.dumps(jsonpointer.resolve_pointer(made, operation["from"])))
                 if copied > MAX_COPIED:
                     raise statuses.too_large(f"the patch copies more than {MAX_COPIED} bytes")
             made = jsonpatch.JsonPatch([operation]).apply(made, in_place=True)

@@ -11,12 +11,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
-import orjson
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.server import ServerState
 
 from kuttab.apiserver import statuses
+from kuttab.base import json_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +117,7 @@ class Protocol(H11Protocol):
 
     def _refuse(self, error: statuses.HttpError) -> None:
         """Answer past the protocol, and close; within another answer only close."""
-        body = orjson.dumps(statuses.failure(error))
+        body = json_text.dumps(statuses.failure(error))
         extra = "".join(f"{name}: {value}\r\n" for name, value in error.headers.items())
         head = (
             f"HTTP/1.1 {error.code} {error.word}\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n"

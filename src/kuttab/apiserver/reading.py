@@ -10,13 +10,12 @@ import dataclasses
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
-import orjson
 from starlette.responses import Response
 
 from kuttab.api import kinds, meta
 from kuttab.apiserver import answers, forms, queries, statuses, tables, targets
 from kuttab.apiserver.world import World
-from kuttab.base import errors
+from kuttab.base import errors, json_text
 from kuttab.ports import objects as port
 
 STEP = 100
@@ -133,7 +132,7 @@ def _metadata(page: port.ObjectList | port.Bodies) -> meta.Json:
 
 
 def _list_text(kind: kinds.Kind, metadata: meta.Json, items: Sequence[bytes]) -> bytes:
-    head = orjson.dumps({"kind": kind.list_kind, "apiVersion": kind.api_version, "metadata": metadata})
+    head = json_text.dumps({"kind": kind.list_kind, "apiVersion": kind.api_version, "metadata": metadata})
     return head[:-1] + b',"items":[' + b",".join(items) + b"]}"
 
 

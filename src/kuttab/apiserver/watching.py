@@ -5,12 +5,10 @@ from __future__ import annotations
 import collections
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 
-import orjson
-
 from kuttab.api import kinds, meta
 from kuttab.apiserver import forms, queries, reading, statuses, streams, tables, targets
 from kuttab.apiserver.world import World
-from kuttab.base import errors
+from kuttab.base import errors, json_text
 from kuttab.ports import objects as port
 
 DEFAULT_SECONDS = 1800
@@ -66,7 +64,7 @@ class Watching:
         """A one-row table."""
         made = tables.table(kind, [obj], self._world.clock.now(), include, heads)
         made["metadata"] = {"resourceVersion": obj.metadata.resource_version}
-        return orjson.dumps(made)
+        return json_text.dumps(made)
 
 
 class _Writer:
@@ -102,7 +100,7 @@ class _Writer:
             self._heads = False
             return _line(event.type, body)
         if self._form is forms.Form.METADATA:
-            return _line(event.type, orjson.dumps(tables.partial(event.object)))
+            return _line(event.type, json_text.dumps(tables.partial(event.object)))
         return self._watching.encode(event)
 
     def _bookmark(self, event: port.WatchEvent) -> bytes:
@@ -117,12 +115,12 @@ class _Writer:
                 "metadata": {"resourceVersion": metadata["resourceVersion"]},
                 "rows": [{"cells": [], "object": bare}],
             }
-            return _line(event.type, orjson.dumps(body))
+            return _line(event.type, json_text.dumps(body))
         if self._form is forms.Form.METADATA:
             bare = {"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": metadata}
-            return _line(event.type, orjson.dumps(bare))
+            return _line(event.type, json_text.dumps(bare))
         body = {"kind": self._kind.kind, "apiVersion": self._kind.api_version, "metadata": metadata}
-        return _line(event.type, orjson.dumps(body))
+        return _line(event.type, json_text.dumps(body))
 
 
 def _line(kind: str, body: bytes) -> bytes:
@@ -130,4 +128,4 @@ def _line(kind: str, body: bytes) -> bytes:
 
 
 def _last(error: errors.KuttabError) -> bytes:
-    return _line("ERROR", orjson.dumps(statuses.failure(error)))
+    return _line("ERROR", json_text.dumps(statuses.failure(error)))

@@ -15,11 +15,10 @@ from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Self
 
-import orjson
 import pydantic
 
 from kuttab.api import kinds, meta
-from kuttab.base import errors, log
+from kuttab.base import errors, json_text, log
 from kuttab.client import kube_status, kube_wire
 from kuttab.ports import objects as ports
 from kuttab.ports import pod_logs as log_port
@@ -140,7 +139,7 @@ class KubeClient(ports.Objects, log_port.PodLogs):
         """Change what a merge patch (or JSON patch) names, whatever the rest is; the changed object. Not part of the port."""
         path = _path(kind, namespace, name, subresource)
         label = f"patch {kind.plural}" + (f"/{subresource}" if subresource else "")
-        return _object(kind, await self.wire.call(label, "PATCH", path, _writing(False), orjson.dumps(patch), media))
+        return _object(kind, await self.wire.call(label, "PATCH", path, _writing(False), json_text.dumps(patch), media))
 
     async def delete(
         self,
@@ -155,7 +154,7 @@ class KubeClient(ports.Objects, log_port.PodLogs):
         """Delete; NotFoundError, ConflictError when the object is another one by now."""
         preconditions = {key: value for key, value in (("uid", uid), ("resourceVersion", resource_version)) if value}
         options = {"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": str(propagation)}
-        body = orjson.dumps({**options, "preconditions": preconditions} if preconditions else options)
+        body = json_text.dumps({**options, "preconditions": preconditions} if preconditions else options)
         document = await self.wire.call(f"delete {kind.plural}", "DELETE", _path(kind, namespace, name), None, body)
         if document.get("kind") == "Status" and document.get("apiVersion") == "v1":
             return None
@@ -278,7 +277,7 @@ class KubeClient(ports.Objects, log_port.PodLogs):
 def _event(kind: kinds.Kind, line: bytes) -> ports.WatchEvent | None:
     """One line of a watch; None for an object that cannot be read. Raises what the server says in an ERROR event."""
     try:
-        document = orjson.loads(line)
+        document = json_text.loads(line)
         type_, obj = document["type"], document["object"]
     except (ValueError, KeyError, TypeError) as problem:
         raise errors.UnavailableError(f"watch of {kind.plural}: not an event: {line[:200]!r}") from problem

@@ -19,13 +19,12 @@ from typing import Any
 
 import httpx2 as httpx
 import msgspec
-import orjson
 import yaml
 from lightkube.config import client_adapter, kubeconfig, models
 from lightkube.core import exceptions
 
 from kuttab.__about__ import __version__
-from kuttab.base import errors, log
+from kuttab.base import errors, json_text, log
 from kuttab.client import kube_status
 
 logger = log.get(__name__)
@@ -223,7 +222,7 @@ def _keepalive() -> list[tuple[int, int, int]]:
 
 def _json(content: bytes) -> Any:
     try:
-        return orjson.loads(content)
+        return json_text.loads(content)
     except ValueError:
         return None
 

@@ -119,7 +119,8 @@ async def test_bad_queries(api: Served, query: str) -> None:
 
 @pytest.mark.parametrize(
     "body",
-    [b"", b"   ", b"null", b"[]", b"3", b'"x"', b"{", b'{"a":1,}', b"{'a':1}", b'{"a":NaN}', b'{"a":1e999}', b'{"a":"\\ud800"}',
+    [b"", b"   ", b"null", b"[]", b"3", b'"x"', b"{", b'{"a":1,}', b"{'a':1}", b'{"a":NaN}', b'{"a":1e999}',
+     b'{"a":-1E400}', b'{"a":' + b"9" * 400 + b"}", b'{"a":"\\ud800"}',
      b"\xff\xfe{\x00}\x00", b"\x00", b'{"a":1}{"b":2}', b'{"metadata":{"name":"m","name":"n"}}', b"[" * 5000,
      b'{"a":' * 900 + b"1" + b"}" * 900,
      b"not json at all"],
