@@ -13,13 +13,17 @@ import socket
 import ssl
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import uvicorn
+from starlette.types import ASGIApp
 from uvicorn.server import ServerState
 
-from kuttab.apiserver import app, protocol
+from kuttab.apiserver import protocol
 from kuttab.base import errors, log
+
+if TYPE_CHECKING:
+    from kuttab.apiserver import app
 
 logger = log.get(__name__)
 
@@ -66,6 +70,22 @@ async def serving(
     limits: protocol.Limits = protocol.DEFAULTS,
 ) -> AsyncIterator[None]:
     """Serve while inside. Leaving ends watches, lets requests end for some seconds, and closes the socket."""
+    async with hosting(server, listener, context, limits):
+        try:
+            yield
+        finally:
+            server.streams.stop()
+
+
+@contextlib.asynccontextmanager
+async def hosting(
+    server: ASGIApp,
+    listener: socket.socket,
+    context: ssl.SSLContext | None = None,
+    limits: protocol.Limits = protocol.DEFAULTS,
+    drain: float = DRAIN_SECONDS,
+) -> AsyncIterator[None]:
+    """The same for any application; ``drain`` is the time in seconds that requests get to end."""
     config = uvicorn.Config(
         server,
         http=protocol.Protocol,
@@ -85,8 +105,7 @@ async def serving(
     try:
         yield
     finally:
-        server.streams.stop()
-        await host.stop()
+        await host.stop(drain)
 
 
 class _ToOurLog(logging.Handler):
@@ -126,14 +145,14 @@ class _Host:
             ssl_handshake_timeout=self._limits.head_seconds if context is not None else None,
         )
 
-    async def stop(self) -> None:
+    async def stop(self, drain: float) -> None:
         """Take no new connections, close idle ones, wait for the others, then break what is left."""
         assert self._server is not None
         self._server.close()
         for connection in list(self._state.connections):
             connection.shutdown()
         try:
-            async with asyncio.timeout(DRAIN_SECONDS):
+            async with asyncio.timeout(drain):
                 while self._state.connections:
                     self._empty.clear()
                     await self._empty.wait()

@@ -69,6 +69,23 @@ class Session:
             _log.warning("observation log is away", trial=self._trial.name, error=error.message)
         return self.stopped
 
+    @property
+    def judged(self) -> bool:
+        """Whether any rule may stop the trial."""
+        return self._rules is not None
+
+    async def look(self) -> bool:
+        """Read and judge what is new without bringing it to the log, which the next poll does; true as for :meth:`poll`."""
+        if self._closed:
+            return self.stopped
+        try:
+            await self._get_ready()
+            if len(self._pending) < _SPOOL:
+                self._take(await self._source.poll())
+        except errors.UnavailableError as error:
+            _log.warning("observation log is away", trial=self._trial.name, error=error.message)
+        return self.stopped
+
     async def finish(self, clean: bool) -> Summary:
         """The process has ended (``clean``: by itself and well): read the rest, report it, put the final marker.
 
@@ -157,6 +174,15 @@ class PushedSession:
         except errors.UnavailableError as error:
             _log.warning("observation log is away", trial=self._trial.name, error=error.message)
         return self.stopped
+
+    @property
+    def judged(self) -> bool:
+        """Whether any rule may stop the trial."""
+        return self._rules is not None
+
+    async def look(self) -> bool:
+        """The same as :meth:`poll`."""
+        return await self.poll()
 
     async def finish(self, clean: bool) -> Summary:  # noqa: ARG002 - what was acknowledged counts either way
         """The process has ended: nothing more is expected. UnavailableError while the log is away; then call it again."""

@@ -23,6 +23,15 @@ class Meter(Protocol):
         """Read and store what is new; True when a rule says that the program shall stop."""
         ...
 
+    @property
+    def judged(self) -> bool:
+        """Whether any rule may stop the program."""
+        ...
+
+    async def look(self) -> bool:
+        """Read and judge what is new, without waiting for it to be stored; true as for :meth:`poll`."""
+        ...
+
     async def finish(self, clean: bool) -> object:
         """Read the rest, store it with the final marker; ``clean`` when the program ended by itself and well."""
         ...

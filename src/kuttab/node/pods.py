@@ -93,6 +93,11 @@ class Run:
         return {c.state.name: c.state.exit.code for c in (*self.inits, *self.mains) if c.state.exit is not None}
 
     @property
+    def failed(self) -> bool:
+        """Whether a process of the pod's own has ended badly by itself."""
+        return any(c.child is not None and c.child.exit is not None and c.child.exit.code for c in self.mains)
+
+    @property
     def cause(self) -> str:
         """How the run failed, in words; with the reason when an algorithm or a person should tell it from other failures."""
         return f"{self.reason}: {self.message}" if self.reason == pod_status.OOM_KILLED else self.message
@@ -113,6 +118,7 @@ class Kubelet:
         node: settings.NodeSettings,
         open_meter: meters.OpenMeter,
         door: Door | None = None,
+        report_url: Callable[[str], str] | None = None,
     ) -> None:
         self.objects = objects
         self.settings = node
@@ -121,6 +127,7 @@ class Kubelet:
         self._clock = clock
         self._open_meter = open_meter
         self._door = door
+        self._report_url = report_url
         self._wake = asyncio.Event()
         self._sampled = 0.0
         self._inherited: dict[str, str] = {}
@@ -188,6 +195,8 @@ class Kubelet:
         subject = run.plan.trial
         if self._door is not None and subject is not None and not meters.pulled(subject):
             run.plan = replace(run.plan, env={**await self._door(subject), **run.plan.env})
+        if self._report_url is not None and subject is not None:
+            run.plan = replace(run.plan, report_url=self._report_url(run.pod.uid))
         sources = await prepare.read_sources(self.objects, run.pod.namespace, run.pod.section("spec"))
         node = prepare.Node(self.data_dir, self.settings.images, self.settings.started_in, self._inherited)
         ready = prepare.containers(run.pod, run.plan, sources, node)

@@ -49,6 +49,8 @@ class Plan:
     files: Mapping[str, str] = field(default_factory=dict)
     """Container path to text of files that an operator would mount."""
     checkpoint: tuple[str, Path] | None = None
+    report_url: str = ""
+    """Where programs of the measured container may report over HTTP."""
     volumes_folder: Path | None = None
 
 
@@ -158,6 +160,8 @@ def _container(
     env |= {key: translate(value) for key, value in declared.items()}
     if name == plan.primary and plan.trial is not None:
         env |= _reporting(plan.trial, plan.folder / f"{name}.log", mounts)
+        if plan.report_url:
+            env[reporting.ENV_URL] = plan.report_url
     argv = [translate(environ.expand(word, declared)) for word in _argv(entry, image)]
     mounts.make()
     cwd = volumes.workdir(entry.get("workingDir") or image.workdir, mounts, image.root, node.started_in, plan.folder)

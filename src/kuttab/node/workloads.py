@@ -223,7 +223,7 @@ class Controller(abc.ABC):
 
     async def _follow(self, job: meta.Resource, work: Work) -> meta.Resource:
         """Move every run on; returns the job as it is then."""
-        if any(run.met and not run.reason and run.live for run in work.runs.values()):
+        if any(run.met and not run.reason and not run.failed for run in work.runs.values()):
             job = await self._announce(job, work)
             self._halt(work, pod_status.EARLY_STOPPED, _early(job))
         order = sorted(work.runs.items(), key=lambda item: (not self.first(job, item[0]), item[0]))

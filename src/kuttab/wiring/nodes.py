@@ -16,7 +16,7 @@ from kuttab.observations import behind
 from kuttab.ports import objects as object_port
 from kuttab.ports import observations as observation_port
 from kuttab.runtime import controller, manager
-from kuttab.wiring import doors, workloads
+from kuttab.wiring import doors, reporting, workloads
 from kuttab.wiring import plane as planes
 from kuttab.wiring import settings as settings_
 
@@ -62,7 +62,9 @@ class Node:
         node = node_settings.NodeSettings(data_dir=settings.data, images=images.read(settings.images))
         self.door = doors.Door(objects, rows, plane.trials, self._stop_early)
         open_meter = meters.opener(rows, settings.data, rules_of)
-        self.kubelet = pods.Kubelet(objects, time, node, open_meter, self.door.environment)
+        self.reporting = reporting.Endpoint(settings.data)
+        self.kubelet = pods.Kubelet(objects, time, node, open_meter, self.door.environment, self.reporting.url)
+        self.reporting.attach(self.kubelet)
         self.services = services.Services(self.kubelet.processes, node, _probe, time)
         self._workloads = workloads.Workloads(self.kubelet, rows, plane.events, time, plane.workloads)
         plane.trials.listen(self._trial_heard)
@@ -70,7 +72,7 @@ class Node:
         self._doomed: set[Path] = set()
         self._doom = asyncio.Event()
         self.controllers: Sequence[controller.Controller] = self._workloads.controllers
-        self.runnables: Sequence[manager.Runnable] = [self.kubelet.run, self._sweep]
+        self.runnables: Sequence[manager.Runnable] = [self.kubelet.run, self._sweep, self.reporting.run]
 
     async def recover(self) -> None:
         """End what an earlier run of this data folder left running, before anything is started."""
@@ -79,6 +81,7 @@ class Node:
     async def close(self) -> None:
         """End every process; remove what deleted trials left."""
         await self.door.close()
+        self.reporting.close()
         await self.kubelet.close()
         await asyncio.to_thread(self._remove)
 
