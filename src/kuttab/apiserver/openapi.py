@@ -73,9 +73,7 @@ def document(group: str, version: str) -> bytes:
             "properties": {
                 "apiVersion": {"type": "string"},
                 "kind": {"type": "string"},
-                "metadata": {"type": "object"},
-                "spec": dict(_ANYTHING),
-                "status": dict(_ANYTHING),
+                **_or_null({"metadata": {"type": "object"}, "spec": dict(_ANYTHING), "status": dict(_ANYTHING)}),
             },
             _GVK: [gvk],
         }
@@ -122,7 +120,7 @@ def _kind_schemas(kind: kinds.Kind) -> meta.Json:
             "properties": {
                 "apiVersion": {"type": "string"},
                 "kind": {"type": "string"},
-                **{part: dict(_ANYTHING) for part in parts},
+                **_or_null({part: dict(_ANYTHING) for part in parts}),
             },
             "x-kubernetes-preserve-unknown-fields": True,
         }
@@ -273,13 +271,18 @@ def _ref(name: str) -> meta.Json:
     return {"$ref": f"#/components/schemas/{name}"}
 
 
+def _or_null(properties: meta.Json) -> meta.Json:
+    """The same properties, which may be null: that is one that was not given."""
+    return {name: {**schema, "nullable": True} for name, schema in properties.items()}
+
+
 def _in_path(name: str) -> meta.Json:
     schema = {"type": "string", "minLength": 1}
     return {"name": name, "in": "path", "required": True, "description": _MEANINGS[name], "schema": schema}
 
 
 def _asked(name: str, schema: meta.Json) -> meta.Json:
-    """A parameter of the query; as in Kubernetes an empty one is one that was not given."""
+    """A parameter of the query, which may be empty (:mod:`kuttab.apiserver.queries`)."""
     return {"name": name, "in": "query", "allowEmptyValue": True, "schema": schema}
 
 
@@ -313,8 +316,8 @@ def _shared() -> meta.Json:
             "format": "int64",
             "description": "Grows with every change of what is wanted.",
         },
-        "creationTimestamp": {**text, "format": "date-time", "nullable": True, "description": "Set by the server."},
-        "deletionTimestamp": {**text, "format": "date-time", "nullable": True, "description": "Set by the server."},
+        "creationTimestamp": {**text, "format": "date-time", "description": "Set by the server."},
+        "deletionTimestamp": {**text, "format": "date-time", "description": "Set by the server."},
     }
     status = {
         "apiVersion": text, "kind": text, "metadata": dict(_ANYTHING), "status": text, "message": text, "reason": text,
@@ -324,17 +327,17 @@ def _shared() -> meta.Json:
         "apiVersion": text, "kind": text, "dryRun": {"type": "array", "items": text},
         "gracePeriodSeconds": {"type": "integer", "format": "int64"}, "orphanDependents": {"type": "boolean"},
         "propagationPolicy": text,
-        "preconditions": {"type": "object", "properties": {"uid": text, "resourceVersion": text}},
+        "preconditions": {"type": "object", "properties": _or_null({"uid": text, "resourceVersion": text})},
     }  # fmt: skip
     return {
         _META: {
             "type": "object",
             "description": "Metadata of an object.",
-            "properties": metadata,
+            "properties": _or_null(metadata),
             "x-kubernetes-preserve-unknown-fields": True,
         },
         _LIST_META: {"type": "object", "properties": {"resourceVersion": text, "continue": text}},
         _STATUS: {"type": "object", "description": "The outcome of a request.", "properties": status},
-        _DELETE: {"type": "object", "description": "How to delete.", "properties": delete},
+        _DELETE: {"type": "object", "description": "How to delete.", "properties": _or_null(delete)},
         _PATCH: {"description": "A patch, as its media type says."},
     }

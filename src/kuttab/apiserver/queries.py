@@ -1,7 +1,8 @@
 """The query of a request as typed options; what cannot be read is refused with the parameter's name.
 
 Parameters that Kubernetes has and that change nothing here (``fieldManager``, ``pretty``) are accepted; unknown ones are ignored, as
-every API server does.
+every API server does. A text or a number that is empty (``limit=``) is one that was not given; a flag that is empty (``?watch``) is set,
+as in Kubernetes.
 """
 
 from __future__ import annotations
@@ -21,11 +22,11 @@ MAX_SECONDS = 1 << 31
 
 
 def flag(query: Mapping[str, str], name: str, default: bool = False) -> bool:
-    """A yes or no; BadInputError."""
+    """A yes or no, yes when it is there without a value; BadInputError."""
     text = query.get(name)
-    if text is None or text == "":
+    if text is None:
         return default
-    if text.lower() in _TRUE:
+    if text == "" or text.lower() in _TRUE:
         return True
     if text.lower() in _FALSE:
         return False
@@ -33,7 +34,7 @@ def flag(query: Mapping[str, str], name: str, default: bool = False) -> bool:
 
 
 def whole(query: Mapping[str, str], name: str) -> int | None:
-    """A whole number that is not negative, None when absent; BadInputError."""
+    """A whole number that is not negative, None when absent or empty; BadInputError."""
     text = query.get(name)
     if text is None or text == "":
         return None

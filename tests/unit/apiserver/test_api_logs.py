@@ -58,6 +58,9 @@ async def test_options_reach_the_log(serve: Serve) -> None:
         assert (answer.status_code, answer.text, answer.headers["content-type"]) == (200, "p", "text/plain")
         assert logs.asked == [port.Options(container="main", tail=3, since=5)]
         assert (await api.http.get(f"{PODS}/p/log?tailLines=-1")).text == "p\n"
+        empty = "container=&tailLines=&sinceSeconds=&limitBytes=&sinceTime="
+        assert (await api.http.get(f"{PODS}/p/log?{empty}")).text == "p\n"
+        assert logs.asked[-1] == port.Options()
 
 
 @pytest.mark.parametrize(

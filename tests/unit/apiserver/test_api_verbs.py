@@ -263,3 +263,23 @@ async def test_namespaces_hold_their_objects(api: Served) -> None:
     await api.json("POST", path, 201, json=config_map("m"))
     await api.json("DELETE", "/api/v1/namespaces/team")
     await api.refused("DELETE", "/api/v1/namespaces/default", 403, "Forbidden")
+
+
+async def test_empty_parameters(api: Served) -> None:
+    """An empty text or number is one that was not given, wherever it stands; an empty flag is set."""
+    read = "labelSelector=&fieldSelector=&limit=&continue=&resourceVersion=&resourceVersionMatch=&timeoutSeconds=&includeObject=&pretty="
+    write = "dryRun=&fieldManager=&fieldValidation=&pretty="
+    made = await api.json("POST", f"{MAPS}?{write}", 201, json=config_map("m", a="1"))
+    assert (await api.json("GET", f"{MAPS}?{read}"))["items"] == [made]
+    assert await api.json("GET", f"{MAPS}/m?resourceVersion=&pretty") == made
+    made["data"] = {"a": "2"}
+    assert (await api.json("PUT", f"{MAPS}/m?{write}", json=made))["data"] == {"a": "2"}
+    answer = await api.http.get(
+        f"{MAPS}?{read.replace('timeoutSeconds=', 'timeoutSeconds=1')}&watch&allowWatchBookmarks"
+    )
+    first = json.loads(answer.text.splitlines()[0])
+    assert (first["type"], first["object"]["data"]) == ("ADDED", {"a": "2"})
+    status = await api.refused("DELETE", f"{MAPS}/m?orphanDependents=&propagationPolicy=Orphan", 422, "Invalid")
+    assert "orphanDependents" in status["message"]
+    await api.json("DELETE", f"{MAPS}/m?dryRun=&gracePeriodSeconds=&propagationPolicy=")
+    await api.refused("GET", f"{MAPS}/m", 404, "NotFound")
