@@ -13,9 +13,11 @@ def answer(kind: str, api_version: str, document: meta.Json) -> meta.Json:
     for name, wanted in (("apiVersion", api_version), ("kind", kind)):
         if document.get(name, wanted) != wanted:
             raise errors.BadInputError(f"the {name} of the body is {document[name]!r:.80}, this path is for {wanted}")
-    spec = document.get("spec", {})
-    if not isinstance(spec, dict):
-        raise errors.BadInputError("spec must be a mapping")
+    parts = {name: document.get(name) for name in ("metadata", "spec", "status")}
+    for name, part in parts.items():
+        if part is not None and not isinstance(part, dict):
+            raise errors.BadInputError(f"{name} must be a mapping")
+    spec = parts["spec"] or {}
     made = {"kind": kind, "apiVersion": api_version, "metadata": {"creationTimestamp": None}}
     if kind == "SelfSubjectReview":
         return {**made, "status": {"userInfo": USER}}

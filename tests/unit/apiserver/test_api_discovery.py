@@ -123,3 +123,7 @@ async def test_reviews(api: Served) -> None:
     await api.refused("GET", path, 405, "MethodNotAllowed")
     who = await api.json("POST", "/apis/authentication.k8s.io/v1/selfsubjectreviews", 201, json={})
     assert who["status"]["userInfo"]["username"] == "kuttab"
+    for part in ("metadata", "spec", "status"):
+        await api.refused(
+            "POST", "/apis/authentication.k8s.io/v1/selfsubjectreviews", 400, "BadRequest", json={part: True}
+        )
