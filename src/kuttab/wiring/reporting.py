@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 import hmac
 import importlib
 import json
@@ -29,6 +30,7 @@ from kuttab.wiring import access, doors
 logger = log.get(__name__)
 
 FILE: Final = "reporting.json"
+SECRET_BYTES: Final = 32
 BACKLOG: Final = 256
 CONNECTIONS: Final = 256
 HEAD_BYTES: Final = 16 * 1024
@@ -108,12 +110,12 @@ class Endpoint:
         return await self._reports.should_stop(pod_uid)
 
     def _token(self, pod_uid: str) -> str:
-        return f"{pod_uid}.{hmac.digest(self._secret, pod_uid.encode(), 'sha256').hex()[:32]}"
+        return f"{pod_uid}.{hashlib.blake2b(pod_uid.encode(), key=self._secret, digest_size=16).hexdigest()}"
 
     def _open(self) -> None:
         self._secret, before = _recall(self._file)
         known = bool(self._secret)
-        self._secret = self._secret or secrets.token_bytes(32)
+        self._secret = self._secret or secrets.token_bytes(SECRET_BYTES)
         try:
             self._socket = _listen(before)
         except OSError as problem:
@@ -149,7 +151,7 @@ def _recall(file: Path) -> tuple[bytes, int]:
         secret, port = bytes.fromhex(found["secret"]), int(found["port"])
     except (OSError, ValueError, KeyError, TypeError):
         return b"", 0
-    return (secret, port) if len(secret) >= 32 and 0 < port < 65536 else (b"", 0)
+    return (secret, port) if len(secret) == SECRET_BYTES and 0 < port < 65536 else (b"", 0)
 
 
 def _listen(port: int) -> socket.socket:
