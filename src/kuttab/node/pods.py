@@ -315,7 +315,8 @@ class Kubelet:
         if run.reason == pod_status.LOG_TOO_LARGE:
             self._cut_logs(run)
         elif run.meter is not None and not run.drained:
-            clean = not run.reason and not any(run.exits.values())
+            well = bool(run.exits) and not any(run.exits.values())
+            clean = well and run.reason in ("", pod_status.EARLY_STOPPED)  # ... by itself, when it was told to stop
             try:
                 await run.meter.finish(clean)
             except errors.UnavailableError:

@@ -196,6 +196,39 @@ async def test_f14_rules_are_judged_while_the_log_is_away(tmp_path: Path) -> Non
     assert await stdout(path, observations, rules(("loss", "5", "greater", 1))).poll() is True
 
 
+async def test_a_look_judges_at_once_and_stores_nothing(tmp_path: Path) -> None:
+    """Looking tells what the rules say of what was written by now, the log's state aside; the next poll stores it, once."""
+    path, observations = tmp_path / "log", Flaky()
+    path.write_text("loss=1\n")
+    watched = stdout(path, observations, rules(("loss", "5", "greater", 1)))
+    assert watched.judged
+    assert not stdout(path, observations).judged
+    observations.away = True
+    assert await watched.look() is False
+    with path.open("a") as file:
+        file.write("loss=2\n")
+    assert await watched.look() is False
+    observations.away = False
+    assert await observations.read(KEY) == []
+    await watched.poll()
+    stopping = stdout(path, memory.MemoryObservations(), rules(("loss", "3", "less", 1)))
+    assert await stopping.look() is True
+    assert (await watched.finish(clean=True)).complete
+    assert await watched.look() is False
+    assert [row.value for row in await observations.read(KEY)] == ["1", "2"]
+
+
+async def test_a_look_at_a_file_waits_for_no_log(tmp_path: Path) -> None:
+    """Where the place in a file is not known, because the log is away, a look says what is known, and fails nobody."""
+    path, observations = tmp_path / "log", Flaky()
+    path.write_text("loss=1\n")
+    made = session.Session(observations, KEY, "a", _source(path, "File"), rules(("loss", "3", "less", 1)))
+    observations.away = True
+    assert await made.look() is False
+    observations.away = False
+    assert await made.look() is True
+
+
 @pytest.mark.parametrize("kind", ["StdOut", "File"])
 async def test_rules_know_what_was_reported_before_a_crash_of_ours(tmp_path: Path, kind: str) -> None:
     """A session that takes over counts the values that its predecessor saw."""
@@ -219,7 +252,8 @@ async def test_pushed_rows_are_judged_and_marked() -> None:
         await observations.report(KEY, f"report-{index}", 0, [Row("loss", "9")])
         assert await current.poll() is False
     await observations.report(KEY, "report-149", 0, [Row("loss", "9")])
-    assert await current.poll() is True
+    assert current.judged
+    assert await current.look() is True
     assert not (await observations.summarize(KEY)).complete
     assert await current.finish(clean=True) == Summary({"loss": Aggregate("9", "9", "9", 150)}, complete=True)
 

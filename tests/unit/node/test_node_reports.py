@@ -90,9 +90,9 @@ async def test_a_rule_is_judged_with_the_report_that_meets_it(machine):
 
 
 async def test_a_program_that_stops_by_itself_when_told_is_stopped_early(machine):
-    """Whether the program or the node is faster, a trial that was told to stop and ends well is stopped early."""
-    script = "import pathlib, time\nwhile not pathlib.Path('told').exists():\n    time.sleep(0.005)"
-    _, uid, door = await started(machine, script, earlyStoppingRules=BELOW_TWO)
+    """Whether the program or the node is faster, a trial that was told to stop and ends well is stopped early, its last line included."""
+    script = "import pathlib, time\nwhile not pathlib.Path('told').exists():\n    time.sleep(0.005)\nprint('loss=0.5', end='')"
+    owner, uid, door = await started(machine, script, earlyStoppingRules=BELOW_TWO)
     run = machine.kubelet.runs[uid]
     halt, run.on_change = run.on_change, lambda: None
     assert (await door.take(uid, form("step=2&loss=1"))).stop
@@ -101,6 +101,7 @@ async def test_a_program_that_stops_by_itself_when_told_is_stopped_early(machine
     halt()
     assert (await machine.done())[0] == "Complete"
     assert (await machine.get(kinds.JOB, "t")).metadata.annotation(keys.ANNOTATION_EARLY_STOPPED) == "loss"
+    assert [value for _, value in await rows(machine, owner)] == ["1", "0.5"]
 
 
 async def test_a_program_that_fails_when_told_has_failed(machine):
