@@ -1,12 +1,18 @@
-"""Registry of kinds: what a kind is called on the wire, where it lives, and which class reads it."""
+"""Registry of kinds: what a kind is called on the wire, where it lives, and which class reads it.
+
+The classes are loaded when they are first asked for: whoever only needs names pays nothing for them.
+"""
 
 from __future__ import annotations
 
+import functools
+import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from kuttab.api import experiment, meta, suggestion, trial
+if TYPE_CHECKING:
+    from kuttab.api import meta
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,13 +24,19 @@ class Kind:
     kind: str
     plural: str
     namespaced: bool = field(default=True, compare=False)
-    cls: type[meta.Object] = field(default=meta.Resource, compare=False)
+    home: str = field(default="meta.Resource", compare=False)
+    """Module of this package, and name of the class."""
     status: bool = field(default=True, compare=False)
     """Whether status is a subresource of its own."""
     short_names: tuple[str, ...] = field(default=(), compare=False)
     categories: tuple[str, ...] = field(default=(), compare=False)
     childless: bool = field(default=False, compare=False)
     """Whether objects of this kind never own others, so that nothing follows from their deletion."""
+
+    @property
+    def cls(self) -> type[meta.Object]:
+        """The class that reads it."""
+        return _class(self.home)
 
     @property
     def api_version(self) -> str:
@@ -50,11 +62,22 @@ class Kind:
         return self.cls.model_validate_json(text)
 
 
+@functools.cache
+def _class(home: str) -> type[meta.Object]:
+    module, _, name = home.partition(".")
+    found: type[meta.Object] = getattr(importlib.import_module(f"kuttab.api.{module}"), name)
+    return found
+
+
 _OURS = ("all", "kubeflow", "katib")
 
-EXPERIMENT = Kind("kubeflow.org", "v1beta1", "Experiment", "experiments", cls=experiment.Experiment, categories=_OURS)
-SUGGESTION = Kind("kubeflow.org", "v1beta1", "Suggestion", "suggestions", cls=suggestion.Suggestion, categories=_OURS)
-TRIAL = Kind("kubeflow.org", "v1beta1", "Trial", "trials", cls=trial.Trial, categories=_OURS)
+EXPERIMENT = Kind(
+    "kubeflow.org", "v1beta1", "Experiment", "experiments", home="experiment.Experiment", categories=_OURS
+)
+SUGGESTION = Kind(
+    "kubeflow.org", "v1beta1", "Suggestion", "suggestions", home="suggestion.Suggestion", categories=_OURS
+)
+TRIAL = Kind("kubeflow.org", "v1beta1", "Trial", "trials", home="trial.Trial", categories=_OURS)
 JOB = Kind("batch", "v1", "Job", "jobs", categories=("all",))
 POD = Kind("", "v1", "Pod", "pods", short_names=("po",), categories=("all",))
 CONFIG_MAP = Kind("", "v1", "ConfigMap", "configmaps", short_names=("cm",), status=False)

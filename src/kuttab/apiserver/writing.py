@@ -185,7 +185,7 @@ def _object(target: targets.Target, document: meta.Json, options: queries.Write,
     _check_texts(kind, document)
     if kind == kinds.SECRET:
         document = _opened(document)
-    generic = dataclasses.replace(kind, cls=meta.Resource)
+    generic = dataclasses.replace(kind, home="meta.Resource")
     obj, problems = fields.decode(document, generic)
     if not options.strict:
         unknown = [problem for problem in problems if problem.message.startswith(fields.UNKNOWN)]

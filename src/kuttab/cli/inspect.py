@@ -31,9 +31,9 @@ def get(
     limit: Annotated[int, typer.Option(min=0, help="At most so many rows; 0 is all.")] = 0,
 ) -> None:
     """List objects, or show one."""
-    from kuttab.cli import looking
+    from kuttab.cli import getting
 
-    looking.get(common.settings(data), kind, name, namespace, output, limit)
+    getting.get(common.settings(data), kind, name, namespace, output, limit)
 
 
 def describe(

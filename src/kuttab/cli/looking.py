@@ -1,148 +1,19 @@
-"""What the commands that only look print."""
+"""What the commands that only look print, but for ``get``, which is :mod:`kuttab.cli.getting`."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import typer
 
-from kuttab.admission import report as report_
 from kuttab.api import experiment, kinds, meta, suggestion, trial
 from kuttab.base import errors
 from kuttab.cli import common, render, report
 from kuttab.rules import explaining
 from kuttab.wiring import reading
 from kuttab.wiring import settings as settings_
-
-FORMATS = ("table", "wide", "json", "yaml", "csv", "name")
-
-
-def get(
-    settings: settings_.Settings, kind: str, name: str | None, namespace: str | None, output: str, limit: int
-) -> None:
-    """List objects or show one."""
-    if output not in FORMATS:
-        raise errors.BadInputError(f"--output {output}: must be one of {', '.join(FORMATS)}")
-    common.run_async(_get(settings, _kind(kind), name, namespace, output, limit))
-
-
-def _kind(text: str) -> kinds.Kind:
-    wanted = text.lower()
-    for kind in kinds.ALL:
-        if wanted in (kind.plural, kind.singular, *kind.short_names):
-            return kind
-    known = sorted(kind.plural for kind in kinds.ALL)
-    raise errors.BadInputError(
-        f"unknown kind {text!r}" + (report_.nearest(wanted, known) or f"; known: {', '.join(known)}")
-    )
-
-
-async def _get(
-    settings: settings_.Settings, kind: kinds.Kind, name: str | None, namespace: str | None, output: str, limit: int
-) -> None:
-    async with reading.reach(settings) as found:
-        items: list[meta.Object]
-        one = False
-        if kind is kinds.TRIAL and name is not None:
-            page = await found.objects.list(kinds.EXPERIMENT, namespace, fields=f"metadata.name={name}")
-            if page.items:
-                items = list(await reading.trials_of(found.objects, page.items[0], limit))
-            else:
-                items, one = [await reading.find(found.objects, kind, name, namespace)], True
-        elif name is not None:
-            items, one = [await reading.find(found.objects, kind, name, namespace)], True
-        else:
-            items = list((await found.objects.list(kind, namespace, limit=limit)).items)
-    _print(kind, items, output, one)
-
-
-def _print(kind: kinds.Kind, items: list[meta.Object], output: str, one: bool) -> None:
-    if output in ("json", "yaml"):
-        document: Any = meta.dump(items[0]) if one else {
-            "apiVersion": "v1", "kind": "List", "items": [meta.dump(item) for item in items],
-        }  # fmt: skip
-        typer.echo(render.as_json(document) if output == "json" else render.as_yaml(document))
-        return
-    if output == "name":
-        typer.echo("\n".join(f"{kind.singular}/{item.name}" for item in items))
-        return
-    header, rows = _rows(kind, items, full=output in ("wide", "csv"))
-    if not items and output != "csv":
-        typer.echo(f"No {kind.plural}.")
-        return
-    typer.echo(render.as_csv(header, rows) if output == "csv" else render.table(header, rows))
-
-
-def _rows(kind: kinds.Kind, items: Iterable[meta.Object], full: bool) -> tuple[list[str], list[list[object]]]:
-    if kind is kinds.EXPERIMENT:
-        return _experiment_rows([item for item in items if isinstance(item, experiment.Experiment)])
-    if kind is kinds.TRIAL:
-        return _trial_rows([item for item in items if isinstance(item, trial.Trial)], full)
-    if kind is kinds.SUGGESTION:
-        rows: list[list[object]] = [
-            [item.name, render.state(item), item.spec.requests, item.status.suggestion_count, _age(item)]
-            for item in items
-            if isinstance(item, suggestion.Suggestion)
-        ]
-        return ["NAME", "STATUS", "REQUESTED", "ASSIGNED", "AGE"], rows
-    return ["NAME", "NAMESPACE", "STATUS", "AGE"], [
-        [item.name, item.namespace, render.state(item), _age(item)] for item in items
-    ]
-
-
-def _experiment_rows(items: list[experiment.Experiment]) -> tuple[list[str], list[list[object]]]:
-    rows: list[list[object]] = []
-    for item in items:
-        status = item.status
-        done = status.trials - status.trials_pending - status.trials_running
-        limit = item.spec.max_trial_count
-        best = best_value(item)
-        rows.append(
-            [item.name, render.state(item), f"{done}/{limit if limit is not None else '-'}", best or "-", _age(item)]
-        )
-    return ["NAME", "STATUS", "TRIALS", "BEST", "AGE"], rows
-
-
-def best_value(item: experiment.Experiment) -> str:
-    """``loss=0.1``: the best value so far, empty when there is none."""
-    objective, optimal = item.spec.objective, item.status.current_optimal_trial
-    if objective is None or optimal is None or not optimal.best_trial_name:
-        return ""
-    name = objective.objective_metric_name
-    found = next((metric for metric in optimal.observation.metrics or () if metric.name == name), None)
-    value = render.metric(found, objective.strategy(name))
-    return f"{name}={render.number(value)}" if value else ""
-
-
-def _trial_rows(items: list[trial.Trial], full: bool) -> tuple[list[str], list[list[object]]]:
-    parameters: dict[str, None] = {}
-    metrics: dict[str, None] = {}
-    for item in items:
-        parameters.update((assignment.name, None) for assignment in item.spec.parameter_assignments or ())
-        if item.spec.objective is not None:
-            names = item.spec.objective.metric_names if full else [item.spec.objective.objective_metric_name]
-            metrics.update((name, None) for name in names)
-    rows: list[list[object]] = []
-    for item in items:
-        given = {a.name: a.value for a in item.spec.parameter_assignments or ()}
-        seen = {m.name: m for m in (item.status.observation.metrics or ())} if item.status.observation else {}
-        objective = item.spec.objective or experiment.ObjectiveSpec()
-        measured = [render.metric(seen.get(name), objective.strategy(name)) for name in metrics]
-        row: list[object] = [item.name, render.state(item)]
-        if full:
-            row += [*measured, *(given.get(name, "") for name in parameters)]
-        else:
-            row += [*map(render.number, measured), *(render.number(given.get(name, "")) for name in parameters)]
-        row.append(render.age(item.status.start_time, item.status.completion_time))
-        rows.append(row)
-    return ["NAME", "STATUS", *metrics, *parameters, "TIME"], rows
-
-
-def _age(item: meta.Object) -> str:
-    return render.age(item.metadata.creation_timestamp)
 
 
 def describe(settings: settings_.Settings, name: str, namespace: str | None) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import typer
@@ -55,7 +55,20 @@ for group in (run, serve, controller, inspect, change, exporting, services, tool
 
 def main() -> None:
     """Entry point of the console script."""
+    _leave_out_others(sys.argv[1:])
     sys.exit(guarded(lambda: app(standalone_mode=False)))
+
+
+def _leave_out_others(arguments: Sequence[str]) -> None:
+    """Forget the commands that are not asked for: typer looks through every option of every command that it knows."""
+    word = next((argument for argument in arguments if not argument.startswith("-")), "")
+    wanted = [info for info in app.registered_commands if word == (info.name or _name(info.callback))]
+    if wanted:
+        app.registered_commands = wanted
+
+
+def _name(function: Callable[..., Any] | None) -> str:
+    return function.__name__.replace("_", "-") if function is not None else ""
 
 
 def guarded(call: Callable[[], Any]) -> int:

@@ -9,9 +9,6 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-import yaml
-
-from kuttab.api import conditions, experiment, meta, suggestion, trial
 from kuttab.base import clock
 from kuttab.rules import spreadsheet
 
@@ -70,39 +67,11 @@ def as_csv(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
 
 def as_yaml(document: Any) -> str:
     """YAML in the order of the document."""
+    import yaml
+
     return str(yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=120)).rstrip("\n")
 
 
 def as_json(document: Any) -> str:
     """JSON, two blanks a level."""
     return json.dumps(document, indent=2, ensure_ascii=False)
-
-
-def state(obj: meta.Object) -> str:
-    """What an object's last condition says, as kubectl's columns show it; False reads as ``Not...``."""
-    if not isinstance(obj, experiment.Experiment | suggestion.Suggestion | trial.Trial):
-        found = obj.section("status")
-        return str(found.get("phase") or _job_state(found)) if isinstance(found, dict) else ""
-    items = obj.status.conditions or []
-    if not items:
-        return "New"
-    last = items[-1]
-    return last.type if last.status == conditions.TRUE else f"Not{last.type}"
-
-
-def metric(item: experiment.Metric | None, strategy: str) -> str:
-    """The value of a metric by its strategy, falling back to the latest."""
-    if item is None:
-        return ""
-    value = getattr(item, strategy, "") or item.latest
-    return item.latest if value == "unavailable" else value
-
-
-def values(assignments: Iterable[Any] | None) -> str:
-    """Parameters on one line: ``lr=0.01 layers=3``."""
-    return " ".join(f"{clean(item.name)}={number(item.value)}" for item in assignments or ())
-
-
-def _job_state(status: dict[str, Any]) -> str:
-    items = [item for item in status.get("conditions") or () if item.get("status") == conditions.TRUE]
-    return str(items[-1].get("type", "")) if items else "Active" if status.get("active") else ""

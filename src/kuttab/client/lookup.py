@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
-from kuttab.api import kinds, meta
+from kuttab.api import kinds
 from kuttab.base import errors
+
+if TYPE_CHECKING:
+    from kuttab.api import meta
 
 
 async def find(
@@ -19,10 +23,15 @@ async def find(
         found: meta.Object = await objects.get(kind, namespace, name)
         return found
     page = await objects.list(kind, fields=f"metadata.name={name}")
-    if not page.items:
-        raise errors.NotFoundError(f"no {kind.singular} named {name}{missing}")
-    if len(page.items) > 1:
-        places = ", ".join(sorted(item.namespace for item in page.items))
-        raise errors.BadInputError(f"{kind.plural} named {name} are in several namespaces ({places}); {several}")
+    check(kind, name, [item.namespace for item in page.items], missing=missing, several=several)
     only: meta.Object = page.items[0]
     return only
+
+
+def check(kind: kinds.Kind, name: str, places: Sequence[str], *, missing: str = "", several: str) -> None:
+    """NotFoundError, BadInputError unless a name was found in one namespace, and only there."""
+    if not places:
+        raise errors.NotFoundError(f"no {kind.singular} named {name}{missing}")
+    if len(places) > 1:
+        where = ", ".join(sorted(places))
+        raise errors.BadInputError(f"{kind.plural} named {name} are in several namespaces ({where}); {several}")

@@ -13,10 +13,12 @@ import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from kuttab.api import kinds, meta
 from kuttab.store import sqlite
+
+if TYPE_CHECKING:
+    from kuttab.api import kinds, meta
 
 OWNER: Final = "@owner"
 """Key of the terms that say who owns an object; no label can be called so."""
@@ -30,7 +32,7 @@ RESTORED_GAP: Final = 1_000_000_000
 CLEAN, CHECKPOINTED = 1, 2
 """Values of the setting ``clean``; 0 while a store is open."""
 
-_GROUP_SIZES = (1, 8, 64, 256)
+_GROUP_SIZES = (1, 4, 8, 12, 16, 24, 32, 64, 256)
 GROUP: Final = _GROUP_SIZES[-1]
 """The most entries in one transaction."""
 

@@ -77,13 +77,33 @@ def prepare(path: Path, *, accept_loss: bool = False, schema: Steps = SCHEMA) ->
         if not os.path.lexists(path):
             _create(path, schema)
         _check_header(path, schema)
-        _check_content(path, accept_loss, schema)
+        with contextlib.closing(_reading(path)) as connection:
+            _check_content(path, connection, accept_loss=accept_loss, schema=schema, limit=_CHECK_LIMIT)
         with contextlib.closing(connect(path)) as connection:
             connection.execute("BEGIN IMMEDIATE")  # a file or folder that cannot be written fails here
             connection.execute("ROLLBACK")
             migrate(connection, schema)
     except (sqlite3.Error, OSError) as error:
         raise translate(error, path) from error
+
+
+def look(path: Path) -> sqlite3.Connection:
+    """A connection that changes nothing, to a healthy database of ours, for the owner of its folder.
+
+    Pages are checked only after an unclean end: whoever writes checks them all. CorruptError, UnavailableError.
+    """
+    try:
+        if _check_header(path, SCHEMA) < len(SCHEMA):
+            prepare(path)
+        connection = _reading(path)
+        try:
+            _check_content(path, connection, accept_loss=False, schema=SCHEMA, limit=0)
+        except BaseException:
+            connection.close()
+            raise
+    except (sqlite3.Error, OSError) as error:
+        raise translate(error, path) from error
+    return connection
 
 
 def connect(path: Path | None, *, query_only: bool = False) -> sqlite3.Connection:
@@ -197,8 +217,8 @@ def _create(path: Path, schema: Steps) -> None:
     _sync(path.absolute().parent)
 
 
-def _check_header(path: Path, schema: Steps) -> None:
-    """Decide from the first bytes alone, so that a foreign file is not even opened by SQLite."""
+def _check_header(path: Path, schema: Steps) -> int:
+    """Decide from the first bytes alone, so that a foreign file is not even opened by SQLite; the version of its schema."""
     if path.is_dir():
         raise errors.CorruptError(f"{path} is a directory, not a database; move it away or choose another data folder")
     if not path.exists():
@@ -217,7 +237,9 @@ def _check_header(path: Path, schema: Steps) -> None:
         raise errors.CorruptError(
             f"{path} is a database of another program; it was left as it is. Choose another data folder"
         )
-    _check_version(path, int.from_bytes(head[60:64], "big"), schema)
+    version = int.from_bytes(head[60:64], "big")
+    _check_version(path, version, schema)
+    return version
 
 
 def _check_version(path: Path, version: int, schema: Steps) -> None:
@@ -227,24 +249,31 @@ def _check_version(path: Path, version: int, schema: Steps) -> None:
         )
 
 
-def _check_content(path: Path, accept_loss: bool, schema: Steps) -> None:
-    """Look at the pages without writing anything: a read-only connection never moves the write-ahead log into the file."""
-    wal = path.resolve().with_name(path.resolve().name + "-wal").exists()
-    uri = path.absolute().as_uri() + ("?mode=ro" if wal else "?immutable=1")  # without a log, not even lock files
-    with contextlib.closing(sqlite3.connect(uri, uri=True, isolation_level=None, timeout=_BUSY_SECONDS)) as connection:
-        _check_version(path, connection.execute("PRAGMA user_version").fetchone()[0], schema)
-        clean = next(iter(connection.execute("SELECT value FROM setting WHERE name = 'clean'")), (0,))[0]
-        if not clean and not wal and not accept_loss:
-            accept = "UPDATE setting SET value = 2 WHERE name = 'clean'"
-            raise errors.CorruptError(
-                f"{path}: its newest changes were in {path.name}-wal, which is gone. Put that file back, or restore a backup. "
-                "If another SQLite program has moved the changes into the database, or if you can do without them, say so with: "
-                f"sqlite3 '{path}' \"{accept}\""
-            )
-        if path.stat().st_size <= _CHECK_LIMIT or not clean:
-            for (verdict,) in connection.execute("PRAGMA integrity_check(1)"):
-                if verdict != "ok":
-                    raise damaged(path, verdict)
+def _has_log(path: Path) -> bool:
+    return path.resolve().with_name(path.resolve().name + "-wal").exists()
+
+
+def _reading(path: Path) -> sqlite3.Connection:
+    """A read-only connection: it never moves the write-ahead log into the file, and without a log makes not even lock files."""
+    uri = path.absolute().as_uri() + ("?mode=ro" if _has_log(path) else "?immutable=1")
+    return sqlite3.connect(uri, uri=True, isolation_level=None, timeout=_BUSY_SECONDS)
+
+
+def _check_content(path: Path, connection: sqlite3.Connection, *, accept_loss: bool, schema: Steps, limit: int) -> None:
+    """Look whether everything is there; at the pages themselves when the file has at most ``limit`` bytes or the last end was unclean."""
+    _check_version(path, connection.execute("PRAGMA user_version").fetchone()[0], schema)
+    clean = next(iter(connection.execute("SELECT value FROM setting WHERE name = 'clean'")), (0,))[0]
+    if not clean and not _has_log(path) and not accept_loss:
+        accept = "UPDATE setting SET value = 2 WHERE name = 'clean'"
+        raise errors.CorruptError(
+            f"{path}: its newest changes were in {path.name}-wal, which is gone. Put that file back, or restore a backup. "
+            "If another SQLite program has moved the changes into the database, or if you can do without them, say so with: "
+            f"sqlite3 '{path}' \"{accept}\""
+        )
+    if path.stat().st_size <= limit or not clean:
+        for (verdict,) in connection.execute("PRAGMA integrity_check(1)"):
+            if verdict != "ok":
+                raise damaged(path, verdict)
 
 
 def _sync(path: Path) -> None:

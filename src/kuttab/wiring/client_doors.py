@@ -14,7 +14,7 @@ from kuttab.base import errors
 from kuttab.ports import objects as port
 from kuttab.ports import observations as observation_port
 from kuttab.sdk import results, search
-from kuttab.wiring import collecting, control, following, machine, manifests, nodes, warming
+from kuttab.wiring import collecting, control, following, machine, manifests, nodes, opening, warming
 from kuttab.wiring import settings as settings_
 
 PAUSE = 0.1
@@ -46,7 +46,7 @@ class Folder:
             if remote is not None:
                 return remote
             try:
-                return await stack.enter_async_context(machine.opened(self._settings))
+                return await stack.enter_async_context(opening.opened(self._settings))
             except errors.LockedError:
                 if attempt == TRIES - 1:
                     raise

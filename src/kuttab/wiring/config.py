@@ -20,7 +20,7 @@ from kuttab.node import services
 from kuttab.wiring import quotas
 
 KIND = kinds.Kind(
-    "config.kubeflow.org", "v1beta1", "KatibConfig", "katibconfigs", namespaced=False, cls=config.KatibConfig
+    "config.kubeflow.org", "v1beta1", "KatibConfig", "katibconfigs", namespaced=False, home="config.KatibConfig"
 )
 KEY = "katib-config.yaml"
 """Key of the ConfigMap under which the whole configuration stands as text."""

@@ -8,11 +8,10 @@ watch takes a connection of its own.
 from __future__ import annotations
 
 import asyncio
+import builtins
 import contextlib
-import hashlib
 import json
 import os
-import tempfile
 from collections.abc import AsyncGenerator, AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -20,21 +19,11 @@ from typing import Any
 from kuttab.api import kinds, meta
 from kuttab.base import errors, log
 from kuttab.ports import objects as port
+from kuttab.wiring import meeting
 
 logger = log.get(__name__)
 
 LINE_LIMIT = 16 * 1024 * 1024
-PATH_LIMIT = 100
-"""Unix socket paths are short: 104 bytes on macOS."""
-
-
-def address(data: Path) -> Path:
-    """Where the socket of a data folder is; a long path gets a short stand-in in the user's temporary folder."""
-    wanted = data / "control.sock"
-    if len(os.fsencode(wanted)) <= PATH_LIMIT:
-        return wanted
-    digest = hashlib.sha256(os.fsencode(data.resolve())).hexdigest()[:16]
-    return Path(tempfile.gettempdir()) / f"kuttab-{os.getuid()}-{digest}.sock"
 
 
 class ControlServer:
@@ -153,11 +142,16 @@ class RemoteObjects:
         limit: int = 0,
         continue_token: str = "",
     ) -> port.ObjectList:
-        """See the port."""
-        more = {"labels": labels, "fields": fields, "limit": limit, "continue": continue_token}
-        page = await self._call("list", kind, namespace=namespace, **more)
-        items = [kind.load(item) for item in page["items"]]
-        return port.ObjectList(items, page["version"], page["continue"], page["remaining"])
+        """See the port. Many objects come in several answers, as one would be too long a line."""
+        items: builtins.list[meta.Object] = []
+        while True:
+            size = min(limit - len(items), meeting.PAGE) if limit else meeting.PAGE
+            more = {"labels": labels, "fields": fields, "limit": size, "continue": continue_token}
+            page = await self._call("list", kind, namespace=namespace, **more)
+            items += [kind.load(item) for item in page["items"]]
+            continue_token = page["continue"]
+            if not continue_token or len(items) == limit:
+                return port.ObjectList(items, page["version"], continue_token, page["remaining"])
 
     async def create(self, obj: meta.Object) -> meta.Object:
         """See the port."""
@@ -181,23 +175,16 @@ class RemoteObjects:
                 await self._writer.drain()
                 line = await self._reader.readline()
             except ConnectionError as problem:
-                raise errors.UnavailableError("the process that owns the data folder went away") from problem
+                raise errors.UnavailableError(meeting.GONE) from problem
         if not line:
-            raise errors.UnavailableError("the process that owns the data folder went away")
-        answer = json.loads(line)
-        if "error" in answer:
-            kind_of = getattr(errors, answer["error"]["type"], errors.KuttabError)
-            if kind_of is errors.InvalidError:
-                problems = [errors.Problem(*item) for item in answer["error"]["problems"]]
-                raise errors.InvalidError(problems, answer["error"]["subject"])
-            raise kind_of(answer["error"]["message"])
-        return answer["ok"]
+            raise errors.UnavailableError(meeting.GONE)
+        return meeting.outcome(json.loads(line))
 
 
 async def watch(data: Path, kind: kinds.Kind, namespace: str, fields: str) -> AsyncGenerator[port.WatchEvent, None]:
     """What exists and then every change, from whoever owns the folder, over a connection of its own. UnavailableError when it goes away."""
     try:
-        reader, writer = await asyncio.open_unix_connection(address(data), limit=LINE_LIMIT)
+        reader, writer = await asyncio.open_unix_connection(meeting.address(data), limit=LINE_LIMIT)
     except OSError as problem:
         raise errors.UnavailableError("no process owns the data folder") from problem
     args = {"apiVersion": kind.api_version, "kind": kind.kind, "namespace": namespace, "fields": fields}
@@ -208,17 +195,17 @@ async def watch(data: Path, kind: kinds.Kind, namespace: str, fields: str) -> As
             event = json.loads(line)
             yield port.WatchEvent(port.EventType(event["type"]), kinds.load(event["object"]))
     except ConnectionError as problem:
-        raise errors.UnavailableError("the process that owns the data folder went away") from problem
+        raise errors.UnavailableError(meeting.GONE) from problem
     finally:
         writer.close()
-    raise errors.UnavailableError("the process that owns the data folder went away")
+    raise errors.UnavailableError(meeting.GONE)
 
 
 @contextlib.asynccontextmanager
 async def reach(data: Path) -> AsyncIterator[RemoteObjects | None]:
     """The objects of whoever owns the folder, or None when nobody answers on the socket."""
     try:
-        reader, writer = await asyncio.open_unix_connection(address(data), limit=LINE_LIMIT)
+        reader, writer = await asyncio.open_unix_connection(meeting.address(data), limit=LINE_LIMIT)
     except OSError:
         yield None
         return

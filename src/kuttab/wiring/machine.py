@@ -6,24 +6,37 @@ import asyncio
 import contextlib
 import os
 import signal
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
-from kuttab.admission import chain, limits
-from kuttab.api import experiment, kinds, meta
-from kuttab.base import clock, errors, log
+from kuttab.admission import limits
+from kuttab.api import experiment, kinds
+from kuttab.base import clock, log
 from kuttab.client import embedded
 from kuttab.node import identity
 from kuttab.observations import behind
 from kuttab.ports import observations as observation_port
 from kuttab.runtime import manager
-from kuttab.store import lock, objects
-from kuttab.wiring import catalogue, control, doors, functions, garbage, judging, nodes, plane, quotas, routing, warming
+from kuttab.store import objects
+from kuttab.wiring import (
+    control,
+    doors,
+    functions,
+    garbage,
+    judging,
+    meeting,
+    nodes,
+    opening,
+    plane,
+    quotas,
+    routing,
+    warming,
+)
 from kuttab.wiring import settings as settings_
 
 logger = log.get(__name__)
 
-USER = "local"
+opened = opening.opened
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,18 +53,11 @@ class Machine:
 
 
 @contextlib.asynccontextmanager
-async def opened(settings: settings_.Settings) -> AsyncIterator[embedded.EmbeddedClient]:
-    """The objects of a data folder that nobody runs, for short commands. Raises LockedError when somebody does."""
-    async with _store(settings) as store:
-        yield _client(settings, store, USER)
-
-
-@contextlib.asynccontextmanager
 async def running(settings: settings_.Settings) -> AsyncIterator[Machine]:
     """The whole world at work. Leaving ends every process it started; what was not finished goes on at the next start."""
     gate = behind.Gate()
     with garbage.less_often():
-        async with _store(settings, gate) as store, _world(settings, store, gate) as machine:
+        async with opening.store(settings, gate.wait) as store, _world(settings, store, gate) as machine:
             yield machine
 
 
@@ -60,7 +66,7 @@ async def _world(settings: settings_.Settings, store: objects.Store, gate: behin
     """Everything that works over the store."""
     # What controllers write is valid by construction; admission is for people and programs.
     system = embedded.EmbeddedClient(store, None, limits.SYSTEM_USER)
-    user = _client(settings, store, USER)
+    user = opening.client(settings, store)
     time = clock.SystemClock()
     async with nodes.observations(settings, gate) as rows, quotas.opened(settings, system, time) as quota:
         router = routing.Router(settings, rows, priors=warming.from_objects(system))
@@ -78,7 +84,7 @@ async def _world(settings: settings_.Settings, store: objects.Store, gate: behin
             [planes.events.run, *node.runnables, *quota.runnables],
         )
         await node.recover()
-        server = control.ControlServer(user, control.address(settings.data))
+        server = control.ControlServer(user, meeting.address(settings.data))
         try:
             async with server.serving(), _at_work(machine):
                 yield Machine(settings, user, rows, planes, machine, called, node.door)
@@ -142,34 +148,3 @@ async def drain(settings: settings_.Settings, subject: experiment.Experiment) ->
             if not any(item.uid == subject.uid for item in page.items) and not left.items:
                 return
             await asyncio.sleep(0.05)
-
-
-@contextlib.asynccontextmanager
-async def _store(settings: settings_.Settings, gate: behind.Gate | None = None) -> AsyncIterator[objects.Store]:
-    settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
-    time = clock.SystemClock()
-    options = objects.Options(before_commit=None if gate is None else gate.wait)
-    with lock.Lock(settings.data, time):
-        async with objects.Store(settings.objects_db, clock=time, options=options) as store:
-            yield store
-
-
-def _client(settings: settings_.Settings, store: objects.Store, user: str) -> embedded.EmbeddedClient:
-    offered = catalogue.Catalogue(settings, config_maps=_config_maps(store))
-
-    def admit(obj: meta.Object, old: meta.Object | None, operation: str, who: str) -> meta.Object:
-        return chain.admit(obj, old=old, operation=operation, user=who, catalogue=offered).object
-
-    return embedded.EmbeddedClient(store, admit, user)
-
-
-def _config_maps(store: objects.Store) -> Callable[[str, str], Mapping[str, str] | None]:
-    def read(namespace: str, name: str) -> Mapping[str, str] | None:
-        try:
-            found = store.get(kinds.CONFIG_MAP, namespace, name)
-        except errors.NotFoundError:
-            return None
-        data = found.section("data")
-        return {key: value for key, value in data.items() if isinstance(value, str)}
-
-    return read

@@ -10,7 +10,7 @@ from typing import Any
 from kuttab.api import experiment, keys, kinds, meta, trial
 from kuttab.base import errors
 from kuttab.client import lookup
-from kuttab.wiring import control, machine
+from kuttab.wiring import control, meeting, opening
 from kuttab.wiring import settings as settings_
 
 
@@ -30,8 +30,8 @@ async def reach(settings: settings_.Settings) -> AsyncIterator[Reach]:
             yield Reach(remote, alive=True)
             return
     if not settings.objects_db.exists():
-        raise errors.NotFoundError(f"no experiments in {settings.data}; run one with: kuttab run FILE, or give --data")
-    async with machine.opened(settings) as objects:
+        raise errors.NotFoundError(meeting.nothing_in(settings.data))
+    async with opening.opened(settings) as objects:
         yield Reach(objects, alive=False)
 
 

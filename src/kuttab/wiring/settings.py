@@ -8,7 +8,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from kuttab.admission import yaml
 from kuttab.base import errors
 
 DEFAULT_DATA = ".kuttab"
@@ -60,6 +59,8 @@ def read_images(file: Path | None, data: Path) -> dict[str, Any]:
     source = file or data / "images.yaml"
     if file is None and not source.is_file():
         return {}
+    from kuttab.admission import yaml
+
     try:
         documents = yaml.load(source.read_bytes(), str(source))
     except OSError as problem:
