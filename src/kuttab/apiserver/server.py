@@ -43,12 +43,12 @@ class Address:
 def listen(address: Address) -> socket.socket:
     """A listening socket; UnavailableError when the address is in use, BadInputError when it is not of this machine."""
     try:
-        family, kind, _, _, place = socket.getaddrinfo(
+        family, kind, proto, _, place = socket.getaddrinfo(
             address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
     except (socket.gaierror, UnicodeError) as error:
         raise errors.BadInputError(f"--host {address.host[:80]}: {error}") from error
-    made = socket.socket(family, kind)
+    made = socket.socket(family, kind, proto)  # with its protocol: asyncio lets only TCP send small answers at once
     try:
         made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         made.bind(place)

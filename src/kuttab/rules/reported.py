@@ -214,9 +214,11 @@ def _step(text: str, place: str) -> str:
     if metric_values.finite(text) is None:
         _refuse(place, f"{text} is no step; give a finite number")
     try:
-        return str(decimal.Decimal(text).normalize())
+        exact = decimal.Decimal(text).normalize()
     except decimal.DecimalException:  # an exponent beyond all measure: its number is zero
-        return repr(float(text))
+        exact = decimal.Decimal(0)
+    exact = exact or decimal.Decimal(0)  # -0 is 0
+    return f"{exact:f}" if abs(exact.adjusted()) < _LONGEST_SPELLING else str(exact)
 
 
 def _same(one: str, other: str) -> bool:

@@ -34,6 +34,8 @@ SECRET_BYTES: Final = 32
 BACKLOG: Final = 256
 CONNECTIONS: Final = 256
 HEAD_BYTES: Final = 16 * 1024
+KEEP_SECONDS: Final = 15.0
+"""Time that a connection may wait for its next request."""
 DRAIN_SECONDS: Final = 0.5
 """Time that requests get to end when the run ends; the programs that sent them are being ended as well."""
 
@@ -73,7 +75,7 @@ class Endpoint:
         except ImportError:
             logger.exception("reporting_broken")
             return
-        limits = protocol.Limits(connections=CONNECTIONS, head_bytes=HEAD_BYTES)
+        limits = protocol.Limits(connections=CONNECTIONS, head_bytes=HEAD_BYTES, keep_alive=KEEP_SECONDS)
         async with server.hosting(front.Reports(self), self._socket, limits=limits, drain=DRAIN_SECONDS):
             await asyncio.Event().wait()
 
@@ -157,7 +159,8 @@ def _recall(file: Path) -> tuple[bytes, int]:
 def _listen(port: int) -> socket.socket:
     """A listening socket on that port, or on a free one when another has it; OSError."""
     for number in dict.fromkeys((port, 0)):
-        made = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        # With its protocol: asyncio lets only what is known to be TCP send small answers at once.
+        made = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         try:
             made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             made.bind((doors.HOST, number))

@@ -101,6 +101,14 @@ async def test_the_answer_says_when_to_stop(door: Door) -> None:
     assert len(attempts.told) == 1
 
 
+async def test_a_large_batch_is_taken(door: Door) -> None:
+    """What was saved up for hours goes in one request."""
+    http, attempts = door
+    answer = await http.post(PATH, json=[{"step": step, "loss": step / 3} for step in range(10_000)])
+    assert answer.json()["stored"] == 20_000
+    assert [report.step for report in attempts.told[0][0]] == [str(step) for step in range(10_000)]
+
+
 async def test_a_key_is_handed_on(door: Door) -> None:
     """An Idempotency-Key goes with the report; one that is none is refused."""
     http, attempts = door

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from kuttab.apiserver import server
 from kuttab.base import errors
 from kuttab.node import reports
 from kuttab.wiring import reporting
@@ -124,6 +125,22 @@ async def test_only_the_whole_token_is_one(tmp_path: Path, slip: str) -> None:
             await endpoint.take("a", [])
     finally:
         endpoint.close()
+
+
+@pytest.mark.parametrize("which", ["reports", "api"])
+async def test_small_answers_are_sent_at_once(tmp_path: Path, which: str) -> None:
+    """Connections do not wait to fill a packet, which would cost a client that keeps its connection 40 ms an answer."""
+    listener = reporting._listen(0) if which == "reports" else server.listen(server.Address())
+    seen: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+
+    class Probe(asyncio.Protocol):
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            seen.set_result(transport.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+
+    async with await asyncio.get_running_loop().create_server(Probe, sock=listener):
+        _, writer = await asyncio.open_connection(*listener.getsockname())
+        assert await seen
+        writer.close()
 
 
 async def test_it_serves_from_the_first_connection_on(tmp_path: Path) -> None:
