@@ -13,7 +13,7 @@ from flow import simply
 from kuttab.api import conditions, experiment, keys, kinds, meta, suggestion, trial
 from kuttab.ports.observations import Row, TrialKey
 from kuttab.rules import completion, counting, naming, suggestion_state, trial_state
-from kuttab.store import log
+from kuttab.store import lifecycle, log
 from kuttab.store.objects import Store
 
 TERMINAL = (keys.SUCCEEDED, keys.FAILED, keys.KILLED, keys.METRICS_UNAVAILABLE)
@@ -55,6 +55,9 @@ class Checker:
             place = (obj.kind, "DELETED" if gone else "ADDED")
             self.counts[place] = self.counts.get(place, 0) + 1
         self.sizes.setdefault(obj.kind, []).append(len(entry.body))
+        self._must(
+            lifecycle.decode(kinds.of(obj), entry.body) == obj, f"{obj.kind} {obj.name} is not what its JSON says"
+        )
         if isinstance(obj, experiment.Experiment):
             self._experiment(obj, gone)
         elif isinstance(obj, suggestion.Suggestion):

@@ -162,7 +162,7 @@ class World:
         """A fresh control plane, as a new process would have."""
         rows = self.wire.port("observations", self.observations)
         parts = planes.Parts(
-            self.wire.port("objects", self.client),
+            self.wire.port("objects", EmbeddedClient(self.store, trusted=True)),
             rows,
             self.wire.port("suggestions", self.suggestions(rows)),
             self.quota,

@@ -24,11 +24,14 @@ _CHUNK = 500
 class EmbeddedClient(ports.Objects):
     """:class:`kuttab.ports.objects.Objects` over an open store, for one user."""
 
-    def __init__(self, store: stores.Store, admit: Admit | None = None, user: str = "") -> None:
-        """Without ``admit`` everything that is well-formed is stored."""
+    def __init__(
+        self, store: stores.Store, admit: Admit | None = None, user: str = "", *, trusted: bool = False
+    ) -> None:
+        """Without ``admit`` everything that is well-formed is stored. ``trusted``: see :class:`kuttab.store.objects.Store`."""
         self._store = store
         self._admit = admit
         self._user = user
+        self._trusted = trusted
 
     def admitting(self, admit: Admit) -> EmbeddedClient:
         """The same store for the same user behind another admission."""
@@ -74,7 +77,8 @@ class EmbeddedClient(ports.Objects):
     async def create(self, obj: meta.Object, *, dry_run: bool = False) -> meta.Object:
         """The stored object; AlreadyExistsError, InvalidError, NotFoundError for its namespace."""
         await self._store.room()
-        return self._store.create(await self._admitted(obj, None, "CREATE"), dry_run=dry_run)
+        admitted = await self._admitted(obj, None, "CREATE")
+        return self._store.create(admitted, dry_run=dry_run, trusted=self._trusted)
 
     async def update(self, obj: meta.Object, *, dry_run: bool = False) -> meta.Object:
         """Replace everything but status; NotFoundError, ConflictError, InvalidError."""
@@ -84,12 +88,12 @@ class EmbeddedClient(ports.Objects):
             old = self._store.get(kind, obj.namespace, obj.name)
             lifecycle.check_update(kind, obj, old)
             obj = await self._admitted(obj, old, "UPDATE")
-        return self._store.update(obj, dry_run=dry_run)
+        return self._store.update(obj, dry_run=dry_run, trusted=self._trusted)
 
     async def update_status(self, obj: meta.Object) -> meta.Object:
         """Replace status alone; admission is not asked, as in Kubernetes' registration of our webhooks."""
         await self._store.room()
-        return self._store.update_status(obj)
+        return self._store.update_status(obj, trusted=self._trusted)
 
     async def delete(
         self,

@@ -86,8 +86,18 @@ def updated(kind: kinds.Kind, obj: meta.Object, current: meta.Object) -> meta.Ob
 
 
 def status_updated(kind: kinds.Kind, obj: meta.Object, current: meta.Object) -> meta.Object:
-    """``current`` with the status of ``obj`` and nothing else of it; still at the current revision."""
-    return _with_status(current, typed(kind, obj))
+    """``current`` with the status of ``obj``; still at the current revision.
+
+    Nothing else of ``obj`` counts, but of a Pod its labels, annotations and finalizers, as with Kubernetes' pods/status.
+    """
+    obj = typed(kind, obj)
+    if kind == kinds.POD:
+        given = obj.metadata
+        metadata = meta.evolve(
+            current.metadata, labels=given.labels, annotations=given.annotations, finalizers=given.finalizers
+        )
+        current = meta.evolve(current, metadata=metadata)
+    return _with_status(current, obj)
 
 
 def deleting(kind: kinds.Kind, current: meta.Object, propagation: ports.Propagation, now: str) -> meta.Object:

@@ -16,7 +16,7 @@ from typing import Final, Generic, TypeVar
 from kuttab.api import kinds, meta
 from kuttab.base import errors
 from kuttab.ports import objects as ports
-from kuttab.store import broadcast, lifecycle, log, names, overlay, sqlite
+from kuttab.store import broadcast, families, lifecycle, log, names, overlay, sqlite
 
 CHUNK: Final = 500
 
@@ -43,6 +43,7 @@ class State:
         self.revision = start.revision
         self.compacted = start.compacted
         self.overlay = overlay.Overlay()
+        self._families = families.Families()
         self.reader = reader
         self._gaps = start.gaps
         self._cache = cache
@@ -55,6 +56,7 @@ class State:
         if entry.op is log.Op.ADDED and self._names is not None:
             self._names.add(entry.key)
         self.overlay.add(entry)
+        self._families.add(entry)
         if entry.op is log.Op.DELETED:
             self._cache.drop(entry.key)
         else:
@@ -153,6 +155,9 @@ class State:
 
     def dependents(self, uid: str, after: log.Key | None, limit: int) -> list[log.Key]:
         """Keys that may name an owner, in order."""
+        known = self._families.of(uid)
+        if known is not None:
+            return [key for key in known if after is None or key > after][:limit]
         found = set(self.reader.dependents(uid, after, limit))
         horizon = max(found) if len(found) == limit else None
         for key in self.overlay.dependents(uid):

@@ -1,9 +1,9 @@
 """Bringing entries to the disk: in order, in groups, and never reporting what is not there.
 
-A group is one transaction with one fsync. When the disk fails the same group is tried again with growing pauses: after
-anything but a full or locked disk the connection is given up, the file is opened anew, its log is moved into place and
-checked, and only entries that are missing are written. (An fsync that failed once may "succeed" the second time without
-having written anything.)
+A group is one transaction with one fsync; what nobody waits for is gathered for a moment first. When the disk fails the same
+group is tried again with growing pauses: after anything but a full or locked disk the connection is given up, the file is opened
+anew, its log is moved into place and checked, and only entries that are missing are written. (An fsync that failed once may
+"succeed" the second time without having written anything.)
 """
 
 from __future__ import annotations
@@ -27,6 +27,8 @@ _FIRST_PAUSE: Final = 0.05
 _LONGEST_PAUSE: Final = 5.0
 _SAME_CONNECTION = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_BUSY)
 _COMPACT_ROWS: Final = 512
+_GATHER: Final = 0.01
+"""Seconds for which changes are gathered that nobody waits for: fewer flushes, and one that is waited for finds the disk free."""
 
 Connect = Callable[[], sqlite3.Connection]
 
@@ -50,7 +52,7 @@ class Writer(Protocol):
         ...
 
     async def flush(self) -> None:
-        """Write what is queued, where nobody else does it."""
+        """Somebody waits for what is queued: write it now, or see that it is written at once."""
         ...
 
     def relieve(self) -> None:
@@ -154,6 +156,7 @@ class ThreadWriter:
         self._notify = notify
         self._queue: queue.SimpleQueue[log.Entry | None] = queue.SimpleQueue()
         self._stopping = threading.Event()
+        self._hurry = threading.Event()
         self._thread = threading.Thread(target=self._run, name="kuttab-store", daemon=True)
         self._thread.start()
 
@@ -166,7 +169,8 @@ class ThreadWriter:
         self._saver.compacting = revision
 
     async def flush(self) -> None:
-        """The thread does it."""
+        """The thread gathers no longer."""
+        self._hurry.set()
 
     def relieve(self) -> None:
         """The thread does it."""
@@ -174,6 +178,7 @@ class ThreadWriter:
     def stop(self) -> None:
         """End the thread; blocks until its running transaction has ended."""
         self._stopping.set()
+        self._hurry.set()
         self._queue.put(None)
         self._thread.join()
 
@@ -193,6 +198,8 @@ class ThreadWriter:
 
     def _next_group(self) -> list[log.Entry]:
         entry = self._queue.get()
+        self._hurry.wait(_GATHER)
+        self._hurry.clear()
         group: list[log.Entry] = []
         while entry is not None:
             group.append(entry)

@@ -302,3 +302,22 @@ async def test_a_store_is_opened_once(tmp_path: Path) -> None:
     ):
         with pytest.raises(errors.UnavailableError, match="not open"):
             call()
+
+
+async def test_what_nobody_waits_for_is_gathered_and_what_is_waited_for_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Changes that come one by one are one transaction while nobody settles; who settles does not wait for others to come."""
+    monkeypatch.setattr(writer, "_GATHER", 1e6)
+    groups: list[int] = []
+    disk = Disk()
+    disk.fail = lambda: groups.append(1)  # type: ignore[assignment, return-value]
+    async with make(tmp_path / "objects.db", connect=disk.connect) as store:
+        del groups[:]
+        for number in range(5):
+            store.create(builders.trial(f"t{number}"))
+            await asyncio.sleep(0.002)
+        assert groups == []
+        await asyncio.wait_for(store.settle(), PATIENCE)
+        assert groups == [1]
+        assert store.durable == store.revision
