@@ -20,6 +20,7 @@ class Jobs(workloads.Controller):
     """The job controller."""
 
     kind = kinds.JOB
+    quiet_start = True
 
     def finished(self, job: meta.Resource) -> bool:
         """Complete or Failed."""

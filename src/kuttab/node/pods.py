@@ -1,8 +1,9 @@
 """The kubelet of one machine: runs a Pod's containers as processes, follows their metrics and limits, and writes the Pod's status.
 
 Order at a start: everything checked, the Pod's creation on disk, then the first process. Order at an end: processes gone, metrics
-drained with their final marker, Pod status, then the finalizer that kept the Pod. Whoever owns the Pod (a job controller) is told
-through ``on_change`` and calls :meth:`Kubelet.advance`, which may be repeated after any error. It decides nothing about retries.
+drained with their final marker, then in one write the Pod's status and the end of the finalizer that kept it. Whoever owns the Pod
+(a job controller) is told through ``on_change`` and calls :meth:`Kubelet.advance`, which may be repeated after any error. It decides
+nothing about retries.
 """
 
 from __future__ import annotations
@@ -70,6 +71,11 @@ class Run:
         self.met = False
         """Whether an early-stopping rule has been met."""
         self.finished = False
+        self.told = False
+        """Whether it was written down that it runs."""
+        self.due = False
+        """Whether it is time to do so."""
+        self.hold: asyncio.TimerHandle | None = None
         self.lock = asyncio.Lock()
 
     @property
@@ -166,8 +172,7 @@ class Kubelet:
         """
         run = Run(pod, plan, on_change, self.now())
         try:
-            await self._prepare(run)
-            await self.objects.settle()
+            await self._prepare_durably(run)
             self.runs[pod.uid] = run
             await self._spawn_stage(run)
         except (errors.BadInputError, processes.CannotRunError) as error:
@@ -179,7 +184,7 @@ class Kubelet:
             await self.end(run)
             self.runs.pop(pod.uid, None)
             raise
-        await self._write_status(run, self._document(run, pod_status.RUNNING))
+        self._hold(run)
         self._wake.set()
         return run
 
@@ -190,6 +195,27 @@ class Kubelet:
         run.stage = len(run.inits)
         run.mark(reason, message)
         return run
+
+    def _hold(self, run: Run) -> None:
+        """Let :meth:`advance` write down that the run is running if it still is so in a moment."""
+
+        def due() -> None:
+            run.due = True
+            run.on_change()
+
+        run.hold = asyncio.get_running_loop().call_later(self.settings.hold_seconds, due)
+
+    async def _prepare_durably(self, run: Run) -> None:
+        """Prepare while the Pod's creation is brought to the disk."""
+        settled = asyncio.ensure_future(self.objects.settle())
+        try:
+            await asyncio.sleep(0)
+            await self._prepare(run)
+        except BaseException:
+            settled.cancel()
+            await asyncio.gather(settled, return_exceptions=True)
+            raise
+        await settled
 
     async def _prepare(self, run: Run) -> None:
         subject = run.plan.trial
@@ -226,7 +252,7 @@ class Kubelet:
             assert container.prepared is not None
             child = self.processes.spawn(container.prepared.command, run.pod.uid, lambda _: run.on_change())
             container.child = child
-            container.state = replace(container.state, token=child.who.token, started=self.now())
+            container.state = replace(container.state, started=self.now())
 
     async def advance(self, run: Run) -> bool:
         """Move a run on as far as it goes now; True when it is finished and written. Repeat it after any error."""
@@ -237,6 +263,8 @@ class Kubelet:
                 self._note_exit(run, container)
             if run.live:
                 self._hurry_extras(run)
+                if run.due and not run.told:
+                    await self._tell(run)
                 return False
             if not run.reason and run.stage < len(run.inits):
                 done = run.inits[run.stage].state.exit
@@ -267,8 +295,16 @@ class Kubelet:
         except processes.CannotRunError as error:
             run.mark(pod_status.CANNOT_RUN, error.message)
             return False
-        await self._write_status(run, self._document(run, pod_status.RUNNING))
+        await self._tell(run)
         return True
+
+    async def _tell(self, run: Run) -> None:
+        """Write down that the run is running."""
+        for container in run.containers:
+            if container.live and container.child is not None:
+                container.state = replace(container.state, token=container.child.token)
+        await self._write_status(run, self._document(run, pod_status.RUNNING))
+        run.told = True
 
     def _note_exit(self, run: Run, container: Container) -> None:
         child, state = container.child, container.state
@@ -278,7 +314,9 @@ class Kubelet:
         if run.reason == pod_status.EARLY_STOPPED and state.name == run.plan.primary:
             reason = pod_status.EARLY_STOPPED
         message = run.message if reason else ""
-        container.state = replace(state, exit=child.exit, finished=self.now(), reason=reason, message=message)
+        container.state = replace(
+            state, token=child.token, exit=child.exit, finished=self.now(), reason=reason, message=message
+        )
 
     def stop(self, run: Run, *, grace: float | None = None) -> None:
         """Ask a run's processes to end, and kill them when the grace is over; ``on_change`` tells, :meth:`advance` finishes."""
@@ -349,8 +387,10 @@ class Kubelet:
             for container in run.containers:
                 if container.state.exit is None:
                     container.state = replace(container.state, exit=code, reason=run.reason, message=message)
-        await self._write_status(run, self._document(run, phase))
-        await self._release(run)
+        if run.hold is not None:
+            run.hold.cancel()
+        status = self._document(run, phase)
+        await self._write(run, lambda pod: self.objects.update_status(meta.evolve(released(pod), status=status)))
         run.finished = True
         self.runs.pop(run.pod.uid, None)
 
@@ -368,9 +408,6 @@ class Kubelet:
     async def _write_status(self, run: Run, status: meta.Json) -> None:
         """The node is the only writer of a Pod's status, so a conflict means other fields: read again and write the same."""
         await self._write(run, lambda pod: self.objects.update_status(meta.evolve(pod, status=status)))
-
-    async def _release(self, run: Run) -> None:
-        await self._write(run, lambda pod: release(self.objects, pod))
 
     async def _write(self, run: Run, action: Callable[[meta.Resource], Awaitable[meta.Object]]) -> None:
         for _ in range(5):
@@ -452,10 +489,15 @@ async def release(objects: port.Objects, pod: meta.Resource) -> meta.Resource:
     """Take the node's finalizer off a Pod whose processes are gone."""
     if pod_status.FINALIZER not in (pod.metadata.finalizers or ()):
         return pod
-    left = [name for name in pod.metadata.finalizers or () if name != pod_status.FINALIZER]
-    written = await objects.update(meta.evolve(pod, metadata=meta.evolve(pod.metadata, finalizers=left)))
+    written = await objects.update(released(pod))
     assert isinstance(written, meta.Resource)
     return written
+
+
+def released(pod: meta.Resource) -> meta.Resource:
+    """The Pod without the node's finalizer."""
+    left = [name for name in pod.metadata.finalizers or () if name != pod_status.FINALIZER]
+    return meta.evolve(pod, metadata=meta.evolve(pod.metadata, finalizers=left))
 
 
 def _exceeds(child: processes.Child, limit: int) -> bool:

@@ -12,6 +12,7 @@ import asyncio
 import contextlib
 import ctypes
 import errno
+import functools
 import os
 import signal
 import subprocess
@@ -65,8 +66,7 @@ class CannotRunError(errors.BadInputError):
 class Child:
     """A process that was started here. ``exit`` stays None while it runs."""
 
-    def __init__(self, popen: subprocess.Popen[bytes], who: identity.Identity, pod: str) -> None:
-        self.who = who
+    def __init__(self, popen: subprocess.Popen[bytes], pod: str) -> None:
         self.pod = pod
         self.exit: Exit | None = None
         self.ended = asyncio.Event()
@@ -78,7 +78,16 @@ class Child:
     @property
     def pid(self) -> int:
         """Number of the process and of its group."""
-        return self.who.pid
+        return self.popen.pid
+
+    @functools.cached_property
+    def token(self) -> str:
+        """Its identity as one word; read at first need, which :class:`Processes` sees to before the number may be another's.
+
+        Empty for one that somebody else has reaped before.
+        """
+        found = identity.stat(self.pid)
+        return "" if found is None else identity.Identity(self.pid, found.started, identity.boot_id()).token
 
     def members(self) -> list[int]:
         """The process and its descendants as far as the tree hangs together."""
@@ -123,7 +132,7 @@ class Processes:
         self.open()
         assert self._watcher is not None
         popen = _popen(command, {**command.env, identity.ENV_POD: pod, identity.ENV_NODE: self.node})
-        child = Child(popen, identity.of(popen.pid), pod)
+        child = Child(popen, pod)
         self._children[child.pid] = child
         try:
             self._watcher.watch(child.pid, lambda: self._ended(child, on_exit))
@@ -137,6 +146,7 @@ class Processes:
     def _ended(self, child: Child, on_exit: Callable[[Child], None]) -> None:
         # The leader is not reaped yet, so its number, which names the group, cannot be another's: strike first, reap then.
         self._signal_group(child, signal.SIGKILL)
+        _log.debug("process_ended", process=child.token)
         returncode = child.popen.poll()
         child.exit = Exit.of(returncode if returncode is not None else child.popen.wait())
         if child.timer is not None:

@@ -25,6 +25,8 @@ class NodeSettings:
     """A container whose log grows beyond this is ended with reason LogTooLarge and its log cut."""
     poll_seconds: float = 0.25
     """Time between two looks at the metrics of all running trials; it bounds how late an early stop is."""
+    hold_seconds: float = 0.05
+    """How long a pod that was just started may run before that is written down: one that ends in a moment needs one write, not two."""
     sample_seconds: float = 1.0
     """Time between two looks at memory and log sizes."""
     collector_seconds: float = 10.0

@@ -89,6 +89,8 @@ class Controller(abc.ABC):
     kind: kinds.Kind
     failed_reason = job_rules.POLICY
     """Reason of a job that :meth:`judge` fails."""
+    quiet_start = False
+    """Whether a job's start, which its status at the end tells as well, is written down only when it does not end in a moment."""
 
     def __init__(
         self,
@@ -395,6 +397,8 @@ class Controller(abc.ABC):
     async def _write(self, job: meta.Resource, work: Work) -> meta.Resource:
         """The one status write of a pass, only when something changed."""
         old: Mapping[str, Any] = job.section("status")
+        if not old and self.quiet_start and _just_started(work):
+            return job
         status = self.status(job, work, old)
         if status == old:
             return job
@@ -446,6 +450,12 @@ class Controller(abc.ABC):
         except errors.NotFoundError:
             _log.debug("job_gone", job=job.name)
         return None
+
+
+def _just_started(work: Work) -> bool:
+    """Whether there is nothing to tell but first runs, which may end in a moment."""
+    quiet = not (work.succeeded or work.failures or work.failing)
+    return quiet and bool(work.runs) and not any(run.told for run in work.runs.values())
 
 
 def _early(job: meta.Object) -> str:

@@ -14,6 +14,7 @@ from kuttab.client import embedded
 from kuttab.node import meters, pods, recovery, replica_rules, settings
 from kuttab.observations import memory
 from kuttab.runtime import informer
+from kuttab.store import lifecycle
 from kuttab.store import objects as stores
 from kuttab.wiring import workloads
 
@@ -53,7 +54,8 @@ class Machine:
         self.clock = clock.SystemClock()
         self.folder.mkdir(parents=True, exist_ok=True)
         self.store = await stores.Store(self.folder / "objects.db", clock=self.clock).open()
-        self.objects = embedded.EmbeddedClient(self.store)
+        self.objects = embedded.EmbeddedClient(self.store, trusted=True)
+        self.store.observers.append(self._stored)
         opener = meters.opener(self.observations, self.settings.data_dir)
         self.kubelet = pods.Kubelet(self.objects, self.clock, self.settings, opener)
         informers = {kind: informer.Informer(self.objects, kind) for kind in KINDS}
@@ -64,6 +66,10 @@ class Machine:
         running = (*informers.values(), pods_seen, *self.workloads.controllers, self.kubelet)
         self._tasks = [asyncio.create_task(part.run()) for part in running]
         return self
+
+    def _stored(self, entry):
+        """What the node writes is taken as it is: it must be just what its JSON text says."""
+        assert lifecycle.decode(kinds.of(entry.object), entry.body) == entry.object
 
     def _pod_changed(self, old, new):
         owner = (new or old).metadata.controller

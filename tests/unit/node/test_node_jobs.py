@@ -597,3 +597,27 @@ async def test_kill_of_every_process_of_a_job_is_only_that_jobs_business(machine
     os.killpg(identity.Identity.parse(pod_status.tokens(victim)[0]).pid, signal.SIGKILL)
     ends = {f"j{n}": (await machine.done(f"j{n}"))[0] for n in range(6)}
     assert ends == {**{f"j{n}": "Complete" for n in range(6)}, "j3": "Failed"}
+
+
+@pytest.mark.parametrize("hold", [30.0, 0.0])
+async def test_a_start_is_written_down_unless_the_end_comes_first(machines, hold):
+    """A Job that ends in a moment is written once, with its start and its process; one that goes on is seen running first."""
+    machine = await machines(hold_seconds=hold).open()
+    seen = []
+    machine.store.observers.append(lambda entry: seen.append((entry.object.kind, entry.object.section("status"))))
+    try:
+        await machine.job("" if hold else "import time; time.sleep(0.3)")
+        assert (await machine.done())[0] == "Complete"
+        (pod,) = await machine.pods()
+        phases = [status["phase"] for kind, status in seen if kind == "Pod" and status]
+        counts = [status.get("active") for kind, status in seen if kind == "Job" and status]
+        assert phases == (["Succeeded"] if hold else ["Running", "Succeeded"])
+        assert counts == ([None] if hold else [1, None])
+        status = (await machine.get(kinds.JOB, "t")).section("status")
+        assert status["startTime"] <= status["completionTime"]
+        (main,) = pod.section("status")["containerStatuses"]
+        assert identity.Identity.parse(main["containerID"]) is not None
+        assert main["state"]["terminated"]["startedAt"]
+        assert not pod.metadata.finalizers
+    finally:
+        await machine.close()

@@ -154,7 +154,7 @@ async def test_d03_killed_process_is_told_and_others_are_untouched(node, tmp_pat
     await asyncio.wait_for(first.ended.wait(), 10)
     assert first.exit == processes.Exit(137, 9)
     assert second.exit is None
-    assert identity.alive(second.who, "pod-2")
+    assert identity.alive(identity.Identity.parse(second.token), "pod-2")
 
 
 async def test_d20_background_children_end_with_their_leader(node, tmp_path):
