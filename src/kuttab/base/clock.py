@@ -5,7 +5,6 @@ Durations come from the monotonic reading, dates for people from the wall readin
 
 from __future__ import annotations
 
-import functools
 import time
 from datetime import UTC, datetime
 from typing import Protocol
@@ -37,12 +36,8 @@ class SystemClock:
 
 def rfc3339(moment: datetime) -> str:
     """Whole seconds in the spelling of Kubernetes: ``2026-11-25T13:08:00Z``."""
-    return _second((moment if moment.tzinfo is UTC else moment.astimezone(UTC)).replace(microsecond=0))
-
-
-@functools.lru_cache(maxsize=64)
-def _second(moment: datetime) -> str:
-    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+    utc = moment if moment.tzinfo is UTC else moment.astimezone(UTC)
+    return utc.isoformat(timespec="seconds")[:-6] + "Z"  # ends in +00:00; several times faster than strftime
 
 
 def rfc3339_micro(moment: datetime) -> str:

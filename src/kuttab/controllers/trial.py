@@ -31,6 +31,9 @@ FOREIGN_POLL = 5.0
 HOLD = 0.05
 """Seconds that a trial which has just been started may take before it is written down as running."""
 
+TIDY = 0.02
+"""Seconds after a trial's end in which others are served before its workload is deleted."""
+
 LAST_SEEN = 1000
 
 Dress = Callable[[trial.Trial, meta.Json], meta.Json]
@@ -69,6 +72,8 @@ class TrialController:
         self._ask_quota_at: dict[str, float] = {}
         self._held: dict[str, tuple[trial.TrialStatus, float]] = {}
         self._asking: dict[str, tuple[str, str]] = {}
+        self._let_gone: set[str] = set()
+        """Trials that have ended, whose workloads have still to be deleted."""
         self.enqueue: Callable[[str, str], None] | None = None
         """Asks for a pass over a trial; set by whoever runs the passes."""
         self._gone: collections.OrderedDict[str, meta.Object] = collections.OrderedDict()
@@ -78,6 +83,7 @@ class TrialController:
         owner = last.metadata.controller
         if owner is None or owner.kind != trial.Trial.KIND:
             return
+        self._let_gone.discard(owner.uid)
         if self._world.trials.get(last.namespace, owner.name) is not None:  # one that has ended tells all by itself
             self._gone[owner.uid] = last
             if len(self._gone) > LAST_SEEN:
@@ -243,22 +249,33 @@ class TrialController:
         return await self._end(subject, trial_status.killed(status, subject.spec.stop, self._now()), None)
 
     async def _end(self, subject: trial.Trial, status: trial.TrialStatus, job: meta.Object | None) -> float | None:
-        """Write the end first, then let the workload go; there is nothing more to do then."""
+        """Write the end; the workload is let go a moment later, so that the next trial need not wait for that."""
         await self._write(subject, status)
         await self._let_go(subject.uid)
-        if job is not None and not subject.spec.retain_run and not job.deleting:
-            await self._delete(job)
+        if job is None or subject.spec.retain_run or job.deleting:
+            return None
+        if self._watched(job):
+            self._let_gone.add(subject.uid)
+            return TIDY
+        await self._delete(job)  # nothing would remind of one that is not watched
         return None
 
     async def _tidy(self, subject: trial.Trial) -> None:
-        """A finished trial whose workload is left over."""
+        """A finished trial whose workload is left over; if another life of this program ended it, what it held may be, too."""
         job = await self._workload(subject)
-        if job is not None and not job.deleting and not subject.spec.retain_run and naming.owned_by(job, subject):
+        if job is None or job.deleting:
+            return
+        if subject.uid not in self._let_gone:
+            await self._let_go(subject.uid)
+        if not subject.spec.retain_run:
             await self._delete(job)
+        self._let_gone.discard(subject.uid)
 
     async def _delete(self, job: meta.Object) -> None:
         kind = kinds.of(job)
-        how = port.Propagation.BACKGROUND if kind.childless else port.Propagation.FOREGROUND
+        # A Job that has ended has no pod that runs; one that has not, and other kinds, stay until their pods are gone.
+        over = kind == kinds.JOB and bool(job.section("status").get("completionTime"))
+        how = port.Propagation.BACKGROUND if kind.childless or over else port.Propagation.FOREGROUND
         try:
             await self._world.objects.delete(kind, job.namespace, job.name, uid=job.uid, propagation=how)
         except errors.NotFoundError:

@@ -6,9 +6,8 @@ The worker names the key of the pass (:func:`entered`), the client wrapper notes
 
 from __future__ import annotations
 
-import contextlib
 import contextvars
-from collections.abc import AsyncIterator, Callable, Hashable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Hashable, Mapping
 
 from kuttab.api import kinds, meta
 from kuttab.ports import objects as port
@@ -17,14 +16,19 @@ from kuttab.runtime import informer
 _CURRENT: contextvars.ContextVar[Hashable | None] = contextvars.ContextVar("kuttab_pass", default=None)
 
 
-@contextlib.contextmanager
-def entered(key: Hashable) -> Iterator[None]:
+class entered:  # noqa: N801  # a context manager, written out as it surrounds every pass
     """Writes inside belong to the pass over ``key``."""
-    token = _CURRENT.set(key)
-    try:
-        yield
-    finally:
-        _CURRENT.reset(token)
+
+    __slots__ = ("_key", "_token")
+
+    def __init__(self, key: Hashable) -> None:
+        self._key = key
+
+    def __enter__(self) -> None:
+        self._token = _CURRENT.set(self._key)
+
+    def __exit__(self, *exc_info: object) -> None:
+        _CURRENT.reset(self._token)
 
 
 class Gate:
