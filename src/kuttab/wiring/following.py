@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
@@ -34,12 +35,15 @@ async def follow(world: machine.Machine, subject: experiment.Experiment) -> Asyn
     Raises NotFoundError when somebody deletes the experiment meanwhile.
     """
     plane = world.plane
-    news = asyncio.Event()
+    news, over = asyncio.Event(), asyncio.Event()
 
     def heard(old: meta.Object | None, new: meta.Object | None) -> None:
         obj = new if new is not None else old
-        if obj is not None and obj.namespace == subject.namespace:
-            news.set()
+        if obj is None or obj.namespace != subject.namespace:
+            return
+        news.set()
+        if isinstance(obj, experiment.Experiment) and obj.name == subject.name and completion.completed(obj):
+            over.set()
 
     plane.experiments.listen(heard)
     plane.trials.listen(heard)
@@ -58,4 +62,6 @@ async def follow(world: machine.Machine, subject: experiment.Experiment) -> Asyn
         if completion.completed(latest) and active == 0 and latest.status.trials == account.total:
             return
         await news.wait()
-        await asyncio.sleep(PAUSE)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(PAUSE):
+                await over.wait()
