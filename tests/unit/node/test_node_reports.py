@@ -89,33 +89,65 @@ async def test_a_rule_is_judged_with_the_report_that_meets_it(machine):
     assert [value for _, value in await rows(machine, owner)] == ["3", "1", "1.5"]
 
 
-async def test_a_program_that_stops_by_itself_when_told_is_stopped_early(machine):
+class Held:
+    """Passes over Jobs, none of which runs while inside."""
+
+    def __init__(self, logic):
+        self._reconcile, logic.reconcile = logic.reconcile, self._pass
+        self._gate, self._none = asyncio.Lock(), asyncio.Event()
+        self._passes = 0
+
+    async def _pass(self, namespace, name):
+        async with self._gate:
+            self._passes += 1
+            self._none.clear()
+        try:
+            return await self._reconcile(namespace, name)
+        finally:
+            self._passes -= 1
+            if not self._passes:
+                self._none.set()
+
+    async def __aenter__(self):
+        await self._gate.acquire()
+        if self._passes:
+            await self._none.wait()
+
+    async def __aexit__(self, *_):
+        self._gate.release()
+
+
+@pytest.fixture
+def held(machine):
+    """See above."""
+    return Held(next(logic for logic in machine.workloads._logic if logic.kind == kinds.JOB))
+
+
+async def test_a_program_that_stops_by_itself_when_told_is_stopped_early(machine, held):
     """Whether the program or the node is faster, a trial that was told to stop and ends well is stopped early, its last line included."""
     script = "import pathlib, time\nwhile not pathlib.Path('told').exists():\n    time.sleep(0.005)\nprint('loss=0.5', end='')"
     owner, uid, door = await started(machine, script, earlyStoppingRules=BELOW_TWO)
-    run = machine.kubelet.runs[uid]
-    halt, run.on_change = run.on_change, lambda: None
-    assert (await door.take(uid, form("step=2&loss=1"))).stop
-    (run.mains[0].prepared.command.cwd / "told").touch()
-    await run.mains[0].child.ended.wait()
-    halt()
+    [container] = machine.kubelet.runs[uid].mains
+    async with held:
+        assert (await door.take(uid, form("step=2&loss=1"))).stop
+        (container.prepared.command.cwd / "told").touch()
+        await container.child.ended.wait()
     assert (await machine.done())[0] == "Complete"
     assert (await machine.get(kinds.JOB, "t")).metadata.annotation(keys.ANNOTATION_EARLY_STOPPED) == "loss"
     assert [value for _, value in await rows(machine, owner)] == ["1", "0.5"]
 
 
-async def test_a_program_that_fails_when_told_has_failed(machine):
+async def test_a_program_that_fails_when_told_has_failed(machine, held):
     """A program that was told to stop and ends badly by itself before it was asked to end has failed."""
     script = (
         "import pathlib, time\nwhile not pathlib.Path('told').exists():\n    time.sleep(0.005)\nraise SystemExit(3)"
     )
     _, uid, door = await started(machine, script, more={"backoffLimit": 0}, earlyStoppingRules=BELOW_TWO)
-    run = machine.kubelet.runs[uid]
-    halt, run.on_change = run.on_change, lambda: None
-    assert (await door.take(uid, form("step=2&loss=1"))).stop
-    (run.mains[0].prepared.command.cwd / "told").touch()
-    await run.mains[0].child.ended.wait()
-    halt()
+    [container] = machine.kubelet.runs[uid].mains
+    async with held:
+        assert (await door.take(uid, form("step=2&loss=1"))).stop
+        (container.prepared.command.cwd / "told").touch()
+        await container.child.ended.wait()
     assert (await machine.done())[0] == "Failed"
 
 
