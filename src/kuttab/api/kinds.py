@@ -32,6 +32,14 @@ class Kind:
     categories: tuple[str, ...] = field(default=(), compare=False)
     childless: bool = field(default=False, compare=False)
     """Whether objects of this kind never own others, so that nothing follows from their deletion."""
+    _hash: int = field(init=False, repr=False, compare=False)
+    """Kinds are looked up in maps all the time."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_hash", hash((self.group, self.version, self.kind, self.plural)))
+
+    def __hash__(self) -> int:
+        return self._hash
 
     @property
     def cls(self) -> type[meta.Object]:

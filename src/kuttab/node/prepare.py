@@ -7,7 +7,9 @@ before it has an effect.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -115,7 +117,7 @@ def containers(pod: meta.Resource, plan: Plan, sources: Sources, node: Node) -> 
     """
     spec = pod.section("spec")
     try:
-        plan.folder.mkdir(0o700, parents=True, exist_ok=True)
+        _make(plan.folder)
         if plan.primary:
             (plan.folder / settings.PRIMARY).write_text(plan.primary)
         base = plan.volumes_folder or plan.folder / "volumes"
@@ -125,6 +127,13 @@ def containers(pod: meta.Resource, plan: Plan, sources: Sources, node: Node) -> 
         return [_container(entry, pod, plan, folders, sources, node) for entry in entries]
     except OSError as error:
         raise processes.verdict(error, f"cannot prepare the folders of pod {pod.name}") from error
+
+
+def _make(folder: Path) -> None:
+    """The folder, which is the first one in a new folder most of the time."""
+    with contextlib.suppress(OSError):
+        os.mkdir(folder.parent, 0o700)
+    folder.mkdir(0o700, parents=True, exist_ok=True)
 
 
 def extras(plan: Plan) -> list[meta.Json]:

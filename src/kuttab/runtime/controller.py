@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from kuttab.base import errors, log
 from kuttab.runtime import gate as gates
@@ -20,8 +20,7 @@ Reconcile = Callable[[str, str], Awaitable[float | None]]
 OnError = Callable[[str, str, Exception, int], None]
 
 
-@dataclass(frozen=True, slots=True)
-class Key:
+class Key(NamedTuple):
     """A controller's key: names are unique per controller, so that gates of several controllers can share one map."""
 
     controller: str
