@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from docs import pages
 from wire.shell import ROOT, Shell
 
 SCRIPT = Path(__file__).parent / "strangers" / "katib_sdk.py"
@@ -24,6 +25,20 @@ pytestmark = [
 ]
 
 
+def snippets(folder: Path, db_manager: str) -> list[Path]:
+    """What the guides show of the package, as files: for users, with this server's address, and for trials."""
+    found = []
+    for guide in ("katib-users.md", "collectors.md"):
+        [text] = [
+            block.text
+            for block in pages.blocks(ROOT / "docs" / "guides" / guide)
+            if block.rest == f"tests/wire/{Path(__file__).name}"
+        ]
+        found.append(folder / f"{guide}.py")
+        found[-1].write_text(text.replace("127.0.0.1:6789", db_manager))
+    return found
+
+
 def test_the_katib_sdk_finds_everything_it_needs(tmp_path: Path) -> None:
     """All that a KatibClient offers, and the Kubernetes client beside it, works as against Katib itself."""
     shell = Shell(tmp_path / "data")
@@ -33,7 +48,7 @@ def test_the_katib_sdk_finds_everything_it_needs(tmp_path: Path) -> None:
         served = json.loads(server.stdout.readline())
         environment = {**os.environ, "KUBECONFIG": served["kubeconfig"], "HOME": str(tmp_path)}
         done = subprocess.run(
-            [PYTHON, SCRIPT, served["dbManager"]],
+            [PYTHON, SCRIPT, served["dbManager"], *snippets(tmp_path, served["dbManager"])],
             env=environment, capture_output=True, text=True, timeout=300, check=False,
         )  # fmt: skip
         server.terminate()
@@ -42,9 +57,8 @@ def test_the_katib_sdk_finds_everything_it_needs(tmp_path: Path) -> None:
         shell.close()
     told = [json.loads(line[5:]) for line in done.stdout.splitlines() if line.startswith("STEP ")]
     problems = {item["step"]: item["problem"] for item in told}
-    assert set(problems) >= {"create", "wait", "metrics", "logs_followed", "budget", "tune", "push", "delete"}, (
-        done.stderr
-    )
+    wanted = {"create", "wait", "metrics", "logs_followed", "budget", "guide", "tune", "push", "delete"}
+    assert set(problems) >= wanted, done.stderr
     mounts = subprocess.run(["unshare", "-rm", "true"], capture_output=True, check=False).returncode == 0
     pushed = problems.pop("push")
     assert {step: problem for step, problem in problems.items() if problem} == {}

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from docs import pages
 from wire.shell import ROOT
 
 pytestmark = [
@@ -21,7 +22,9 @@ pytestmark = [
 
 def test_the_five_commands(tmp_path: Path) -> None:
     """The server starts, kubectl applies, waits and lists twelve succeeded trials; only the ports are the test's own."""
-    first, second = re.findall(r"```sh\n(.*?)```", (ROOT / "docs/guides/katib-users.md").read_text(), re.DOTALL)[:2]
+    first, second = [
+        block.text for block in pages.blocks(ROOT / "docs/guides/katib-users.md") if block.language == "sh"
+    ]
     assert len((first + second).strip().splitlines()) == 5
     (tmp_path / "examples").symlink_to(ROOT / "examples")
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from docs import pages
 from kuttab.api import trial
 from kuttab.ports import observations as port
 from kuttab.wiring import machine, nodes, reading
@@ -248,8 +249,10 @@ async def test_trials_of_a_server_report_too(tmp_path: Path) -> None:
 
 async def test_the_guides_loop_is_a_trial(kuttab: Shell, tmp_path: Path) -> None:
     """The shell loop that the guide shows runs as it stands there."""
-    guide = (ROOT / "docs" / "guides" / "collectors.md").read_text()
-    [script] = re.findall(r"```sh\n((?:(?!```)[\s\S])*?KUTTAB_REPORT_URL[\s\S]*?)```", guide)
+    guide = ROOT / "docs" / "guides" / "collectors.md"
+    [script] = [
+        block.text for block in pages.blocks(guide) if block.language == "sh" and "KUTTAB_REPORT_URL" in block.text
+    ]
     goal = {"type": "maximize", "objectiveMetricName": "accuracy", "additionalMetricNames": ["loss"]}
     done = kuttab("run", write(tmp_path, shell(script, objective=goal)), "--json")
     assert done.code == 0, done.err
