@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
+import os
 import pathlib
+import socket
 import subprocess
 import sys
 import threading
+import time
 
 import yaml
 
@@ -29,6 +33,18 @@ def server(text: str) -> None:
     said = process.stdout.readline()
     assert "127.0.0.1:" in said, f"{text}said {said!r}"
     threading.Thread(target=process.stdout.read, daemon=True).start()
+
+
+def program(text: str, port: int) -> None:
+    """Start a Python program that serves on a port; go on when it listens."""
+    environment = {**os.environ, "KATIB_SUGGESTION_PORT": str(port)}
+    process = subprocess.Popen([sys.executable, "-c", text], env=environment, stdout=subprocess.DEVNULL, text=True)
+    _servers.append(process)
+    while process.poll() is None:
+        with contextlib.suppress(ConnectionRefusedError), socket.create_connection(("127.0.0.1", port)):
+            return
+        time.sleep(0.05)
+    raise AssertionError(f"{text}ended with {process.returncode}")
 
 
 def trial(text: str) -> None:

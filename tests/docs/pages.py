@@ -3,7 +3,7 @@
 A fence opens with a language and, after a blank, a word about the block:
 
 * nothing: it is run (``python``, ``sh``) or read (``yaml``, ``json``); no language, or ``text``, is what a program printed;
-* ``server``: a command that serves until it is ended; it stays for the blocks after it, and is ended with the page;
+* ``server``: a command, or the end of a program, that serves; it stays for the blocks after it, and is ended with the page;
 * ``trial``: the program of a trial;
 * ``needs: NAME``: run where a program (``sh``) or a module (``python``) of that name is installed;
 * ``tested: FILE``: run by that test;

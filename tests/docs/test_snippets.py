@@ -42,13 +42,20 @@ LEFT_OUT = [block for block in pages.ALL if block.word in ("tested", "notest")]
 def program(page: pathlib.Path) -> str:
     """The blocks of a page, one after the other, as one Python program."""
     parts = [f"import sys\nsys.path.insert(0, {str(HERE)!r})\nimport page_shell as _page\ndel sys.path[0]"]
+    so_far = ""
     for block in pages.blocks(page):
         if block.file:
             parts.append(f"_page.write({block.file!r}, {block.text!r})")
         if not runs(block) or missing(block):
             continue
-        step = {"server": "server", "trial": "trial"}.get(block.word, "shell")
-        parts.append(block.text if block.language == "python" else f"_page.{step}({block.text!r})")
+        if block.language == "sh":
+            step = block.word if block.word in ("server", "trial") else "shell"
+            parts.append(f"_page.{step}({block.text!r})")
+        elif block.word == "server":
+            parts.append(f"_page.program({so_far + block.text!r}, {free_ports(1)[0]})")
+        else:
+            parts.append(block.text)
+            so_far += block.text
     text = "\n\n".join(parts)
     # The two default ports of `kuttab serve` are nowhere in its command.
     text = text.replace("kuttab serve", "kuttab serve --port 6780 --db-manager-port 6789")
@@ -106,7 +113,10 @@ def test_every_block_is_known() -> None:
     """No fence has a language or a word that nobody looks at, and none is overlooked."""
     for block in pages.ALL:
         assert block.language in (*pages.RUN, *pages.READ, *pages.OUTPUT), block
-        words = {"python": ("needs", "tested", "notest"), "sh": ("server", "trial", "needs", "tested", "notest")}
+        words = {
+            "python": ("server", "needs", "tested", "notest"),
+            "sh": ("server", "trial", "needs", "tested", "notest"),
+        }
         assert block.word in ("", *words.get(block.language, ())), block
         assert bool(block.rest) == (block.word in ("needs", "tested", "notest")), block
     fences = sum(len(re.findall(r"^```", page.read_text(), re.MULTILINE)) for page in pages.PAGES)
