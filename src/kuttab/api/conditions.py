@@ -24,7 +24,10 @@ class Condition(meta.Model):
 
 def find(conditions: Iterable[Condition] | None, type_: str) -> Condition | None:
     """The condition of that type, or None."""
-    return next((condition for condition in conditions or () if condition.type == type_), None)
+    for condition in conditions or ():
+        if condition.type == type_:
+            return condition
+    return None
 
 
 def is_true(conditions: Iterable[Condition] | None, type_: str) -> bool:

@@ -43,6 +43,11 @@ class Jobs(workloads.Controller):
         indexes = shape.wanted({index for _, index in work.succeeded}, [index for _, index in work.runs])
         return [("", index) for index in indexes]
 
+    def alone(self, job: meta.Resource) -> bool:
+        """One completion, one at a time."""
+        shape = job_rules.Shape.read(job.section("spec"))
+        return shape.parallelism == 1 and shape.completions in (None, 1)
+
     def launch(self, job: meta.Resource, work: workloads.Work, task: workloads.Task) -> workloads.Launch:
         """The Job's template, with the index for Indexed Jobs."""
         spec = job.section("spec")

@@ -47,6 +47,8 @@ class Plan:
     trial: trial.Trial | None = None
     """The trial that is measured by this pod."""
     primary: str = ""
+    alone: bool = False
+    """Whether its job has no other pods beside it."""
     env: Mapping[str, str] = field(default_factory=dict)
     files: Mapping[str, str] = field(default_factory=dict)
     """Container path to text of files that an operator would mount."""
@@ -118,12 +120,12 @@ def containers(pod: meta.Resource, plan: Plan, sources: Sources, node: Node) -> 
     spec = pod.section("spec")
     try:
         _make(plan.folder)
-        if plan.primary:
+        entries = [*(spec.get("initContainers") or ()), *(spec.get("containers") or ()), *extras(plan)]
+        if plan.primary and not (plan.alone and len(entries) == 1):
             (plan.folder / settings.PRIMARY).write_text(plan.primary)
         base = plan.volumes_folder or plan.folder / "volumes"
         claims = node.data_dir / "claims" / pod.namespace
         folders = volumes.make_volumes(spec.get("volumes") or (), base, claims, sources.text, sources.binary)
-        entries = [*(spec.get("initContainers") or ()), *(spec.get("containers") or ()), *extras(plan)]
         return [_container(entry, pod, plan, folders, sources, node) for entry in entries]
     except OSError as error:
         raise processes.verdict(error, f"cannot prepare the folders of pod {pod.name}") from error

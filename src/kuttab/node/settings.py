@@ -69,7 +69,8 @@ def attempt_folder(attempt: int, pod: str) -> str:
 
 
 PRIMARY = ".primary"
-"""File in an attempt's folder that names the container whose metrics are read; replicas that are not measured have none."""
+"""File in an attempt's folder that names the container whose metrics are read, where there are others; replicas that are not measured
+have none."""
 
 
 def main_log(trials: Path, name: str) -> Path | None:

@@ -148,6 +148,10 @@ class Controller(abc.ABC):
     def restore(self, work: Work, old: Mapping[str, Any]) -> None:  # noqa: B027
         """Take over what only the job's own status tells, at first sight of it."""
 
+    def alone(self, job: meta.Resource) -> bool:  # noqa: ARG002
+        """Whether the job never has but one pod at a time."""
+        return False
+
     def first(self, job: meta.Resource, task: Task) -> bool:  # noqa: ARG002
         """Whether the end of this task is entered before those of others, because it decides what they mean."""
         return False
@@ -388,6 +392,7 @@ class Controller(abc.ABC):
             folder=base / settings.attempt_folder(pod_status.attempt(pod), pod.name),
             trial=followed,
             primary=followed.spec.primary_container_name if followed is not None else "",
+            alone=self.alone(job),
             env=launch.env,
             files=launch.files,
             checkpoint=await prepare.read_checkpoint(self._objects, data_dir, followed),

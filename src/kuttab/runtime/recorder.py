@@ -1,7 +1,7 @@
 """Events for people, written behind the controllers' backs: a lost event never fails a pass.
 
 Equal events (same object, reason, message) are counted in one object. Normal events beyond a burst of ``BURST`` and then
-``PER_SECOND`` are dropped and the drop is logged; warnings are dropped only when ``BURST`` of them wait. Only the newest
+``PER_SECOND`` are dropped and the drop is logged; warnings are dropped only when ``WAITING`` of them wait. Only the newest
 ``KEEP`` events of this process are kept, so that events never fill a store.
 """
 
@@ -17,7 +17,8 @@ from kuttab.ports import objects as port
 
 logger = log.get(__name__)
 
-BURST = 200
+BURST = 50
+WAITING = 200
 KEEP = 1000
 PER_SECOND = 20.0
 
@@ -46,7 +47,7 @@ class Recorder:
 
     def record(self, about: meta.Object, reason: str, message: str, *, warning: bool = False) -> None:
         """See the port."""
-        if len(self._waiting) >= BURST or not (warning or self._take()):
+        if len(self._waiting) >= WAITING or not (warning or self._take()):
             self.dropped += 1
             if self.dropped % 1000 == 1:
                 logger.info("events_dropped", count=self.dropped)

@@ -20,6 +20,7 @@ _NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
 _PREFIX = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?")
 
 
+@functools.lru_cache(maxsize=512)  # the same few keys are on every object
 def label_key_problem(key: str) -> str:
     """What is wrong with a label key, annotation key or finalizer name; empty when nothing is."""
     prefix, slash, name = key.rpartition("/")

@@ -57,6 +57,8 @@ class Watch(AsyncIterator[ports.WatchEvent]):
         self._ended = False
         self._buffer: deque[ports.WatchEvent] = deque()
         self._waiter: asyncio.Future[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._quiet_since = 0.0
 
     def __aiter__(self) -> Watch:
         return self
@@ -101,6 +103,9 @@ class Watch(AsyncIterator[ports.WatchEvent]):
         """The store closes, or nobody listens any more."""
         self._ended = True
         self._listing = False
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
         self._leave()
         self._wake()
 
@@ -123,15 +128,23 @@ class Watch(AsyncIterator[ports.WatchEvent]):
     async def _wait(self) -> None:
         loop = asyncio.get_running_loop()
         self._waiter = loop.create_future()
-        timer = loop.call_later(self._source.bookmark_seconds, self._tick)
+        self._quiet_since = loop.time()
+        if self._timer is None:  # one timer for many waits: most are short
+            self._timer = loop.call_later(self._source.bookmark_seconds, self._tick, loop)
         try:
             await self._waiter
         finally:
-            timer.cancel()
             self._waiter = None
 
-    def _tick(self) -> None:
+    def _tick(self, loop: asyncio.AbstractEventLoop) -> None:
         """Quiet for a while: say how far the watcher has come, if it has come anywhere."""
+        self._timer = None
+        if self._waiter is None:
+            return
+        left = self._quiet_since + self._source.bookmark_seconds - loop.time()
+        if left > 0:
+            self._timer = loop.call_later(left, self._tick, loop)
+            return
         if self._live and not self._buffer and self._source.revision > self._told:
             self._buffer.append(self._bookmark(self._source.revision))
         self._wake()

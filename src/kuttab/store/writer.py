@@ -27,7 +27,7 @@ _FIRST_PAUSE: Final = 0.05
 _LONGEST_PAUSE: Final = 5.0
 _SAME_CONNECTION = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_BUSY)
 _COMPACT_ROWS: Final = 512
-_GATHER: Final = 0.01
+_GATHER: Final = 0.025
 """Seconds for which changes are gathered that nobody waits for: fewer flushes, and one that is waited for finds the disk free."""
 
 Connect = Callable[[], sqlite3.Connection]
