@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import enum
 import math
+import operator
 import types
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 
 class TrialState(enum.StrEnum):
@@ -39,30 +39,114 @@ class MetricValues(NamedTuple):
 NO_LABELS: Mapping[str, str] = types.MappingProxyType({})
 
 
-@dataclass(frozen=True, slots=True)
 class TrialRecord:
-    """A trial in short.
+    """A trial in short; a value that cannot be changed.
 
     ``names`` and ``values`` run in parallel; ``names`` is shared by all records of an experiment. ``objective`` is the
     objective's value by its strategy: None when there is none, and it may be non-finite (then it never wins).
     ``reason`` classes a failure: ``UserError``, ``OutOfMemory``, ``DeadlineExceeded``, ``NonFinite``, ``Infrastructure``,
-    ``Cancelled`` or empty.
+    ``Cancelled`` or empty. ``queued``: it waits for resources, pending and holding no parallel slot.
+
+    Packed by hand, as every trial of every experiment is kept as one: a uid as the number it is, a metric that was reported once as
+    its one text.
     """
 
+    __slots__ = (
+        "_metric", "_metrics", "_uid", "completion_time", "labels", "name", "names", "objective", "queued", "reason", "slot", "start_time",
+        "state", "values",
+    )  # fmt: skip
+
     name: str
-    uid: str
     slot: int
     state: TrialState
-    names: tuple[str, ...] = ()
-    values: tuple[str, ...] = ()
-    objective: float | None = None
-    metrics: tuple[MetricValues, ...] = ()
-    reason: str = ""
-    start_time: str = ""
-    completion_time: str = ""
-    labels: Mapping[str, str] = field(default_factory=lambda: NO_LABELS)
-    queued: bool = False
-    """Whether it waits for resources: pending, and holding no parallel slot."""
+    names: tuple[str, ...]
+    values: tuple[str, ...]
+    objective: float | None
+    reason: str
+    start_time: str
+    completion_time: str
+    labels: Mapping[str, str]
+    queued: bool
+    _uid: int | str
+    _metric: str
+    _metrics: str | tuple[MetricValues, ...]
+
+    def __init__(  # noqa: PLR0913, PLR0917  # a record, not a procedure
+        self,
+        name: str,
+        uid: str,
+        slot: int,
+        state: TrialState,
+        names: tuple[str, ...] = (),
+        values: tuple[str, ...] = (),
+        objective: float | None = None,
+        metrics: tuple[MetricValues, ...] = (),
+        reason: str = "",
+        start_time: str = "",
+        completion_time: str = "",
+        labels: Mapping[str, str] = NO_LABELS,
+        queued: bool = False,
+    ) -> None:
+        put = object.__setattr__
+        put(self, "name", name)
+        put(self, "_uid", _packed(uid))
+        put(self, "slot", slot)
+        put(self, "state", state)
+        put(self, "names", names)
+        put(self, "values", values)
+        put(self, "objective", objective)
+        single = len(metrics) == 1 and metrics[0].latest == metrics[0].max == metrics[0].min
+        put(self, "_metric", metrics[0].name if single else "")
+        put(self, "_metrics", metrics[0].latest if single else metrics)
+        put(self, "reason", reason)
+        put(self, "start_time", start_time)
+        put(self, "completion_time", completion_time)
+        put(self, "labels", labels)
+        put(self, "queued", queued)
+
+    @property
+    def uid(self) -> str:
+        """The trial's uid."""
+        return _unpacked(self._uid) if isinstance(self._uid, int) else self._uid
+
+    @property
+    def metrics(self) -> tuple[MetricValues, ...]:
+        """What was reported, the objective first."""
+        text = self._metrics
+        return (MetricValues(self._metric, text, text, text),) if isinstance(text, str) else text
+
+    def sharing(self, names: tuple[str, ...], slot: int) -> TrialRecord:
+        """An equal record that holds these objects in place of equal ones of its own."""
+        if self.names is names and self.slot is slot:
+            return self
+        return TrialRecord(
+            self.name, self.uid, slot, self.state, names, self.values, self.objective, self.metrics, self.reason,
+            self.start_time, self.completion_time, self.labels, self.queued,
+        )  # fmt: skip
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(f"a record of a trial cannot be changed: {name}")
+
+    def __delattr__(self, name: str) -> None:
+        raise AttributeError(f"a record of a trial cannot be changed: {name}")
+
+    def __reduce__(self) -> tuple[type[TrialRecord], tuple[Any, ...]]:
+        arguments = (
+            self.name, self.uid, self.slot, self.state, self.names, self.values, self.objective, self.metrics, self.reason,
+            self.start_time, self.completion_time, self.labels, self.queued,
+        )  # fmt: skip
+        return TrialRecord, arguments
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, TrialRecord):
+            return NotImplemented
+        return self is other or _content(self) == _content(other)
+
+    def __hash__(self) -> int:
+        return hash((self.name, self._uid))
+
+    def __repr__(self) -> str:
+        return f"TrialRecord{self.__reduce__()[1]!r}"
 
     @property
     def assignments(self) -> dict[str, str]:
@@ -77,3 +161,23 @@ class TrialRecord:
             and math.isfinite(self.objective)
             and self.state in (TrialState.SUCCEEDED, TrialState.EARLY_STOPPED)
         )
+
+
+_content = operator.attrgetter(*TrialRecord.__slots__)
+
+
+def _packed(uid: str) -> int | str:
+    """A uid in the usual spelling as a number, any other as it is."""
+    if len(uid) == 36:
+        try:
+            number = int(uid.replace("-", ""), 16)
+        except ValueError:
+            return uid
+        if _unpacked(number) == uid:
+            return number
+    return uid
+
+
+def _unpacked(number: int) -> str:
+    text = f"{number:032x}"
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"

@@ -10,9 +10,8 @@ import bisect
 import collections
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
-from kuttab.api import history
 from kuttab.api.history import TrialRecord, TrialState
 
 CHANGES_KEPT = 2048
@@ -26,8 +25,7 @@ class Ledger:
         self.revision = 0
         self._maximize = maximize
         self._records: dict[str, TrialRecord] = {}
-        self._states: dict[TrialState, dict[str, None]] = {state: {} for state in TrialState}
-        self._unsorted: set[TrialState] = set()
+        self._states = {state: _Names() for state in TrialState}
         self._queued: set[str] = set()
         self._slots = _Slots()
         self._names: tuple[str, ...] = ()
@@ -40,25 +38,21 @@ class Ledger:
         old = self._records.get(record.name)
         if old == record:
             return False
-        if record.names == self._names:
-            record = _with_names(record, self._names)
-        else:
+        if record.names != self._names:
             self._names = record.names
+        # Thousands of records have these objects in common, or with what they replace.
+        record = record.sharing(self._names, old.slot if old is not None and old.slot == record.slot else record.slot)
         if old is None:
             self._slots.claim(record.slot, record.name)
             self._top_slot = max(self._top_slot, record.slot)
         else:
-            self._states[old.state].pop(record.name, None)
+            self._leave(old)
         self._records[record.name] = record
         if record.queued:
             self._queued.add(record.name)
         elif old is not None and old.queued:
             self._queued.discard(record.name)
-        names = self._states[record.state]
-        last = next(reversed(names), None)
-        if last is not None and self._records[last].slot > record.slot:
-            self._unsorted.add(record.state)
-        names[record.name] = None
+        self._states[record.state].add(record)
         self._note(record)
         if (
             self._best is not None
@@ -76,7 +70,7 @@ class Ledger:
         old = self._records.pop(name, None)
         if old is None:
             return False
-        self._states[old.state].pop(name, None)
+        self._leave(old)
         self._queued.discard(name)
         if self._slots.get(old.slot) == name:
             self._slots.free(old.slot)
@@ -112,7 +106,7 @@ class Ledger:
 
     def count(self, *states: TrialState) -> int:
         """How many trials are in one of the states."""
-        return sum(len(self._states[state]) for state in states)
+        return sum(self._states[state].count for state in states)
 
     @property
     def active(self) -> int:
@@ -126,11 +120,7 @@ class Ledger:
 
     def newest(self, state: TrialState, limit: int) -> list[str]:
         """The names in a state with the highest slots, by slot, at most ``limit``: the same after any restart."""
-        if state in self._unsorted:
-            self._unsorted.discard(state)
-            order = sorted(self._states[state], key=lambda name: (self._records[name].slot, name))
-            self._states[state] = dict.fromkeys(order)
-        names = list(itertools.islice(reversed(self._states[state]), limit))
+        names = list(itertools.islice(self._states[state].newest(self._records, state), limit))
         names.reverse()
         return names
 
@@ -148,6 +138,9 @@ class Ledger:
     def all(self) -> Sequence[TrialRecord]:
         """Every record, by slot, then name."""
         return sorted(self._records.values(), key=lambda record: (record.slot, record.name))
+
+    def _leave(self, old: TrialRecord) -> None:
+        self._states[old.state].leave(self._records, old.state)
 
     def _note(self, record: TrialRecord) -> None:
         self.revision += 1
@@ -172,19 +165,50 @@ class Ledger:
         return best
 
 
-def _with_names(record: TrialRecord, names: tuple[str, ...]) -> TrialRecord:
-    """The same record sharing the names tuple, which thousands of records have in common."""
-    if record.names is names:
-        return record
-    return history.TrialRecord(
-        record.name, record.uid, record.slot, record.state, names, record.values, record.objective, record.metrics,
-        record.reason, record.start_time, record.completion_time, record.labels, record.queued,
-    )  # fmt: skip
-
-
 def _has_text(record: TrialRecord) -> bool:
     """Whether the trial reported something that is no number (an architecture): the last one counts while no number exists."""
     return any(metric.latest not in ("", "unavailable") for metric in record.metrics[:1])
+
+
+class _Names:
+    """Names of the trials in one state, by slot: a fifth of the memory of a dict.
+
+    One that leaves stays in the list, where it is passed over, until those are many.
+    """
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._names: list[str] = []
+        self._top = (-1, "")
+        self._sorted = True
+
+    def add(self, record: TrialRecord) -> None:
+        """A trial comes into the state."""
+        self.count += 1
+        self._names.append(record.name)
+        place = (record.slot, record.name)
+        self._sorted = self._sorted and place > self._top
+        self._top = max(self._top, place)
+
+    def leave(self, records: Mapping[str, TrialRecord], state: TrialState) -> None:
+        """One leaves it; called before its new record is among the others."""
+        self.count -= 1
+        if len(self._names) > 2 * self.count + 64:
+            self._sort(records, state)
+
+    def newest(self, records: Mapping[str, TrialRecord], state: TrialState) -> Iterator[str]:
+        """Those that are in the state, the highest slot first."""
+        if not self._sorted:
+            self._sort(records, state)
+        for name in reversed(self._names):
+            found = records.get(name)
+            if found is not None and found.state is state:
+                yield name
+
+    def _sort(self, records: Mapping[str, TrialRecord], state: TrialState) -> None:
+        there = {name for name in self._names if (found := records.get(name)) is not None and found.state is state}
+        self._names = sorted(there, key=lambda name: (records[name].slot, name))
+        self._sorted = True
 
 
 class _Slots:

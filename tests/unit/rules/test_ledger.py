@@ -46,7 +46,9 @@ def test_best_and_counts_equal_a_recount_after_any_changes(seed: int, maximize: 
         for state in TrialState:
             names = {name for name, item in truth.items() if item.state is state}
             assert account.count(state) == len(names)
-            assert set(account.newest(state, 100)) == names
+            order = sorted(names, key=lambda name: truth[name].slot)
+            assert account.newest(state, 100) == order
+            assert account.newest(state, 3) == order[-3:]
         best = account.best.name if account.best is not None else None
         assert best == brute_best(list(truth.values()), maximize=maximize)
 
