@@ -158,7 +158,7 @@ def first_process(kuttab: list[str], folder: Path) -> tuple[float, float]:
     """Seconds until the first trial's process started; percent of a core used while its trials sleep."""
     import yaml
 
-    script = f"date +%s.%N > {folder}/started.$$; mv {folder}/started.$$ {folder}/started; sleep 60; echo loss=$0"
+    script = f"f=`mktemp {folder}/s.XXXXXX`; date +%s.%N > $f; mv $f {folder}/started; sleep 60; echo loss=$0"
     file = folder / "experiment.yaml"
     file.write_text(yaml.safe_dump(manifest(PARALLEL, ["/bin/sh", "-c", script, "${trialParameters.x}"])))
     begun = time.time()

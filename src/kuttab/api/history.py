@@ -37,6 +37,9 @@ class MetricValues(NamedTuple):
 
 
 NO_LABELS: Mapping[str, str] = types.MappingProxyType({})
+_NOTHING: tuple[str, Mapping[str, str], bool] = ("", NO_LABELS, False)
+_SAME = "same"
+"""In place of an objective: it is what the metric's text says."""
 
 
 class TrialRecord:
@@ -48,12 +51,11 @@ class TrialRecord:
     ``Cancelled`` or empty. ``queued``: it waits for resources, pending and holding no parallel slot.
 
     Packed by hand, as every trial of every experiment is kept as one: a uid as the number it is, a metric that was reported once as
-    its one text.
+    its one text, which is the objective's value as well, and what most trials do not have in one place.
     """
 
     __slots__ = (
-        "_metric", "_metrics", "_uid", "completion_time", "labels", "name", "names", "objective", "queued", "reason", "slot", "start_time",
-        "state", "values",
+        "_metric", "_metrics", "_objective", "_rest", "_uid", "completion_time", "name", "names", "slot", "start_time", "state", "values",
     )  # fmt: skip
 
     name: str
@@ -61,12 +63,10 @@ class TrialRecord:
     state: TrialState
     names: tuple[str, ...]
     values: tuple[str, ...]
-    objective: float | None
-    reason: str
     start_time: str
     completion_time: str
-    labels: Mapping[str, str]
-    queued: bool
+    _objective: float | str | None
+    _rest: tuple[str, Mapping[str, str], bool]
     _uid: int | str
     _metric: str
     _metrics: str | tuple[MetricValues, ...]
@@ -94,20 +94,41 @@ class TrialRecord:
         put(self, "state", state)
         put(self, "names", names)
         put(self, "values", values)
-        put(self, "objective", objective)
         single = len(metrics) == 1 and metrics[0].latest == metrics[0].max == metrics[0].min
         put(self, "_metric", metrics[0].name if single else "")
         put(self, "_metrics", metrics[0].latest if single else metrics)
-        put(self, "reason", reason)
+        put(self, "_objective", _SAME if single and _says(metrics[0].latest, objective) else objective)
         put(self, "start_time", start_time)
         put(self, "completion_time", completion_time)
-        put(self, "labels", labels)
-        put(self, "queued", queued)
+        put(self, "_rest", (reason, labels, queued) if reason or queued or labels is not NO_LABELS else _NOTHING)
 
     @property
     def uid(self) -> str:
         """The trial's uid."""
         return _unpacked(self._uid) if isinstance(self._uid, int) else self._uid
+
+    @property
+    def objective(self) -> float | None:
+        """The objective's value."""
+        if isinstance(self._objective, str):
+            assert isinstance(self._metrics, str)
+            return float(self._metrics)
+        return self._objective
+
+    @property
+    def reason(self) -> str:
+        """The class of a failure."""
+        return self._rest[0]
+
+    @property
+    def labels(self) -> Mapping[str, str]:
+        """Labels that an algorithm put on the trial."""
+        return self._rest[1]
+
+    @property
+    def queued(self) -> bool:
+        """Whether it waits for resources."""
+        return self._rest[2]
 
     @property
     def metrics(self) -> tuple[MetricValues, ...]:
@@ -164,6 +185,14 @@ class TrialRecord:
 
 
 _content = operator.attrgetter(*TrialRecord.__slots__)
+
+
+def _says(text: str, value: float | None) -> bool:
+    """Whether a text is exactly that number. NaN is kept as it is, as it equals only itself."""
+    try:
+        return value is not None and float(text) == value and math.copysign(1, float(text)) == math.copysign(1, value)
+    except ValueError:
+        return False
 
 
 def _packed(uid: str) -> int | str:

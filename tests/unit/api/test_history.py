@@ -49,6 +49,15 @@ def test_what_went_in_comes_out(uid: str, metrics: tuple[MetricValues, ...]) -> 
     assert repr(uid) in repr(made)
 
 
+@pytest.mark.parametrize("text", ["0.50", "0", "-0", "1e400", "NaN", "0x1p3", "five", " 7 ", "1_0"])
+@pytest.mark.parametrize("value", [None, 0.5, 0.0, -0.0, math.inf, 7.0, 10.0])
+def test_an_objective_is_kept_exactly(text: str, value: float | None) -> None:
+    """Whether or not the metric's text says the same number, and to the sign of nothing."""
+    made = record("u", (MetricValues("loss", text, text, text),), value)
+    assert repr(made.objective) == repr(value)
+    assert made.metrics[0].latest == text
+
+
 def test_a_record_equals_itself_whatever_its_objective() -> None:
     """NaN, too: a record that is put again is no change."""
     first, same = record(objective=math.nan), record(objective=math.nan)
