@@ -94,7 +94,7 @@ class Session:
         self._free = kind.free(problem)
         self._objective = subject.spec.objective or experiments.ObjectiveSpec()
         self.history = histories.History(problem.space, problem.directions)
-        self._owners: dict[int, tuple[str, str]] = {}  # slot -> (start time, name) of the attempt that fills it
+        self._owners: dict[int, records_.TrialRecord] = {}  # slot -> the attempt that fills it
         self._given: dict[int, suggestion.TrialAssignment] = {}
 
     @property
@@ -186,11 +186,10 @@ class Session:
     def _take(self, record: records_.TrialRecord) -> list[Finding]:
         if record.slot < 0:
             return [Finding(record.name, Outcome.NO_SLOT, f"slot {record.slot}")]
-        attempt = (record.start_time or "~", record.name)  # "~" sorts after every time: not started yet
         owner = self._owners.get(record.slot)
-        if owner is not None and owner[1] != record.name and owner > attempt:
-            return [Finding(record.name, Outcome.DUPLICATE_SLOT, f"slot {record.slot} is filled by {owner[1]}")]
-        self._owners[record.slot] = attempt
+        if owner is not None and owner.name != record.name and _attempt(owner) > _attempt(record):
+            return [Finding(record.name, Outcome.DUPLICATE_SLOT, f"slot {record.slot} is filled by {owner.name}")]
+        self._owners[record.slot] = record
         point, finding, text = self._read(dict(zip(record.names, record.values, strict=False)))
         if point is None:
             self.history.remove(record.slot)
@@ -240,6 +239,11 @@ class Session:
             except (AttributeError, ValueError):
                 return ()
         return tuple(values)
+
+
+def _attempt(record: records_.TrialRecord) -> tuple[str, str]:
+    """What orders the attempts at a slot; "~" sorts after every time: not started yet."""
+    return record.start_time or "~", record.name
 
 
 def _name(record: records_.TrialRecord) -> str:
