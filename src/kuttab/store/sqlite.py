@@ -77,12 +77,14 @@ def prepare(path: Path, *, accept_loss: bool = False, schema: Steps = SCHEMA) ->
         if not os.path.lexists(path):
             _create(path, schema)
         _check_header(path, schema)
-        with contextlib.closing(_reading(path)) as connection:
-            _check_content(path, connection, accept_loss=accept_loss, schema=schema, limit=_CHECK_LIMIT)
-        with contextlib.closing(connect(path)) as connection:
-            connection.execute("BEGIN IMMEDIATE")  # a file or folder that cannot be written fails here
-            connection.execute("ROLLBACK")
-            migrate(connection, schema)
+        # The reader is closed last. A writer that is the last to leave moves the write-ahead log into the file and removes it: a kill
+        # right after that would leave an unclean end without its log, which is what we refuse.
+        with contextlib.closing(_reading(path)) as reading:
+            _check_content(path, reading, accept_loss=accept_loss, schema=schema, limit=_CHECK_LIMIT)
+            with contextlib.closing(connect(path)) as connection:
+                connection.execute("BEGIN IMMEDIATE")  # a file or folder that cannot be written fails here
+                connection.execute("ROLLBACK")
+                migrate(connection, schema)
     except (sqlite3.Error, OSError) as error:
         raise translate(error, path) from error
 

@@ -16,7 +16,7 @@ import pytest
 
 from kuttab.api import kinds
 from kuttab.base import clock, errors
-from kuttab.store import log, objects
+from kuttab.store import log, objects, sqlite
 from kuttab.testing import builders
 
 WRITER = """
@@ -231,3 +231,19 @@ def test_the_crash_test_can_fail(tmp_path: Path) -> None:
     check(path, (7, 1))
     with pytest.raises((AssertionError, errors.NotFoundError)):
         check(path, (8, 1))
+
+
+async def test_a_kill_between_the_check_and_the_opening_is_no_damage(tmp_path: Path) -> None:
+    """What a killed owner left is checked as often as one likes, each time as if killed right after; nothing is refused or lost."""
+    left = tmp_path / "left"
+    left.mkdir()
+    async with objects.Store(tmp_path / "objects.db", clock=clock.SystemClock()) as store:
+        made = store.create(builders.trial("t"))
+        await store.settle()
+        for name in ("objects.db", "objects.db-wal"):
+            shutil.copy(tmp_path / name, left / name)
+    for _ in range(3):
+        sqlite.prepare(left / "objects.db")
+        assert (left / "objects.db-wal").exists()
+    async with objects.Store(left / "objects.db", clock=clock.SystemClock()) as again:
+        assert again.get(kinds.TRIAL, "default", "t") == made
