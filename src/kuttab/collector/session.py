@@ -58,16 +58,7 @@ class Session:
 
         Never fails: while the log is away the rows are kept and sent at a later poll.
         """
-        if self._closed:
-            return self.stopped
-        try:
-            await self._get_ready()
-            if len(self._pending) < _SPOOL:
-                self._take(await self._source.poll())
-            await self._send(keep=0)
-        except errors.UnavailableError as error:
-            _log.warning("observation log is away", trial=self._trial.name, error=error.message)
-        return self.stopped
+        return await self._advance(send=True)
 
     @property
     def judged(self) -> bool:
@@ -76,12 +67,17 @@ class Session:
 
     async def look(self) -> bool:
         """Read and judge what is new without bringing it to the log, which the next poll does; true as for :meth:`poll`."""
+        return await self._advance(send=False)
+
+    async def _advance(self, *, send: bool) -> bool:
         if self._closed:
             return self.stopped
         try:
             await self._get_ready()
             if len(self._pending) < _SPOOL:
                 self._take(await self._source.poll())
+            if send:
+                await self._send(keep=0)
         except errors.UnavailableError as error:
             _log.warning("observation log is away", trial=self._trial.name, error=error.message)
         return self.stopped

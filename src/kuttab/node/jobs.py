@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from kuttab.api import kinds, meta, trial
-from kuttab.node import job_rules, meters, owners, pods, workloads
+from kuttab.node import job_rules, meters, owners, pod_run, workloads
 
 LABEL_INDEX = "batch.kubernetes.io/job-completion-index"
 
@@ -60,7 +60,13 @@ class Jobs(workloads.Controller):
             env={"JOB_COMPLETION_INDEX": str(task[1])} if index else {},
         )
 
-    def judge(self, job: meta.Resource, work: workloads.Work, task: workloads.Task, run: pods.Run) -> tuple[str, str]:  # noqa: ARG002
+    def judge(
+        self,
+        job: meta.Resource,
+        work: workloads.Work,  # noqa: ARG002
+        task: workloads.Task,  # noqa: ARG002
+        run: pod_run.Run,
+    ) -> tuple[str, str]:
         """By podFailurePolicy."""
         return job_rules.policy(job.section("spec"), run.exits)
 

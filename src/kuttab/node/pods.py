@@ -22,7 +22,7 @@ from kuttab.api import kinds, meta
 from kuttab.api import trial as trials
 from kuttab.base import clock as clocks
 from kuttab.base import errors, log
-from kuttab.node import identity, meters, pod_status, prepare, processes, settings, volumes
+from kuttab.node import identity, meters, pod_run, pod_status, prepare, processes, settings, volumes
 from kuttab.ports import objects as port
 
 _log = log.get(__name__)
@@ -32,86 +32,6 @@ _AWKWARD = re.compile(r"""[\s$'"`\\;&|<>()*?\[\]{}!#~]""")
 
 Door = Callable[[trials.Trial], Awaitable[Mapping[str, str]]]
 """The environment by which programs of a trial report their metrics themselves."""
-
-
-class Container:
-    """A container of a run: what was prepared, its process, its state for the status."""
-
-    def __init__(self, name: str, image: str) -> None:
-        self.prepared: prepare.Prepared | None = None
-        self.child: processes.Child | None = None
-        self.state = pod_status.ContainerState(name, image)
-
-    @property
-    def live(self) -> bool:
-        """Whether its process runs."""
-        return self.child is not None and self.child.exit is None
-
-
-class Run:
-    """A Pod that runs here, or has just ended and is being put to rest."""
-
-    def __init__(self, pod: meta.Resource, plan: prepare.Plan, on_change: Callable[[], None], started: str) -> None:
-        self.pod = pod
-        self.plan = plan
-        self.on_change = on_change
-        self.started = started
-        spec = pod.section("spec")
-        self.inits = [Container(c["name"], c.get("image", "")) for c in spec.get("initContainers") or ()]
-        self.mains = [Container(c["name"], c.get("image", "")) for c in spec.get("containers") or ()]
-        self.extras = [Container(c["name"], c.get("image", "")) for c in prepare.extras(plan)]
-        self.extras_until: float | None = None
-        """When a collector that runs beside the others is ended, once those have."""
-        self.stage = 0
-        """Index of the init container to run next; beyond the last, the containers proper run."""
-        self.meter: meters.Meter | None = None
-        self.drained = False
-        self.reason = ""
-        self.message = ""
-        self.met = False
-        """Whether an early-stopping rule has been met."""
-        self.finished = False
-        self.told = False
-        """Whether it was written down that it runs."""
-        self.due = False
-        """Whether it is time to do so."""
-        self.hold: asyncio.TimerHandle | None = None
-        self.lock = asyncio.Lock()
-
-    @property
-    def containers(self) -> list[Container]:
-        """All containers, init containers first, a Custom collector's last."""
-        return [*self.inits, *self.mains, *self.extras]
-
-    @property
-    def live(self) -> bool:
-        """Whether any process runs."""
-        return any(container.live for container in self.containers)
-
-    @property
-    def phase(self) -> str:
-        """Phase of the Pod as last written."""
-        return pod_status.phase(self.pod)
-
-    @property
-    def exits(self) -> dict[str, int]:
-        """Exit codes of the pod's own containers that have ended."""
-        return {c.state.name: c.state.exit.code for c in (*self.inits, *self.mains) if c.state.exit is not None}
-
-    @property
-    def failed(self) -> bool:
-        """Whether a process of the pod's own has ended badly by itself."""
-        return any(c.child is not None and c.child.exit is not None and c.child.exit.code for c in self.mains)
-
-    @property
-    def cause(self) -> str:
-        """How the run failed, in words; with the reason when an algorithm or a person should tell it from other failures."""
-        return f"{self.reason}: {self.message}" if self.reason == pod_status.OOM_KILLED else self.message
-
-    def mark(self, reason: str, message: str = "") -> None:
-        """Say why the run is being ended; the first reason stays."""
-        if not self.reason:
-            self.reason, self.message = reason, message
 
 
 class Kubelet:
@@ -129,7 +49,7 @@ class Kubelet:
         self.objects = objects
         self.settings = node
         self.processes = processes.Processes(identity.node_name(node.data_dir), dedicated=node.dedicated)
-        self.runs: dict[str, Run] = {}
+        self.runs: dict[str, pod_run.Run] = {}
         self._clock = clock
         self._open_meter = open_meter
         self._door = door
@@ -164,13 +84,13 @@ class Kubelet:
         """Wall time for a status."""
         return clocks.rfc3339(self._clock.now())
 
-    async def start(self, pod: meta.Resource, plan: prepare.Plan, on_change: Callable[[], None]) -> Run:
+    async def start(self, pod: meta.Resource, plan: prepare.Plan, on_change: Callable[[], None]) -> pod_run.Run:
         """Start a Pod that has just been created.
 
         A Pod that cannot run at all is finished when this returns (reason ContainerCannotRun). UnavailableError: nothing was started,
         and the same call may be made again.
         """
-        run = Run(pod, plan, on_change, self.now())
+        run = pod_run.Run(pod, plan, on_change, self.now())
         try:
             await self._prepare_durably(run)
             self.runs[pod.uid] = run
@@ -188,15 +108,15 @@ class Kubelet:
         self._wake.set()
         return run
 
-    async def adopt(self, pod: meta.Resource, plan: prepare.Plan, reason: str, message: str) -> Run:
+    async def adopt(self, pod: meta.Resource, plan: prepare.Plan, reason: str, message: str) -> pod_run.Run:
         """Take up a Pod of an earlier life whose processes are gone, so that :meth:`advance` drains its metrics and ends it so."""
-        run = Run(pod, plan, _nothing, pod.section("status").get("startTime", self.now()))
+        run = pod_run.Run(pod, plan, _nothing, pod.section("status").get("startTime", self.now()))
         await self._prepare(run)
         run.stage = len(run.inits)
         run.mark(reason, message)
         return run
 
-    def _hold(self, run: Run) -> None:
+    def _hold(self, run: pod_run.Run) -> None:
         """Let :meth:`advance` write down that the run is running if it still is so in a moment."""
 
         def due() -> None:
@@ -205,7 +125,7 @@ class Kubelet:
 
         run.hold = asyncio.get_running_loop().call_later(self.settings.hold_seconds, due)
 
-    async def _prepare_durably(self, run: Run) -> None:
+    async def _prepare_durably(self, run: pod_run.Run) -> None:
         """Prepare while the Pod's creation is brought to the disk."""
         settled = asyncio.ensure_future(self.objects.settle())
         try:
@@ -217,7 +137,7 @@ class Kubelet:
             raise
         await settled
 
-    async def _prepare(self, run: Run) -> None:
+    async def _prepare(self, run: pod_run.Run) -> None:
         subject = run.plan.trial
         if self._door is not None and subject is not None and not meters.pulled(subject):
             run.plan = replace(run.plan, env={**await self._door(subject), **run.plan.env})
@@ -230,7 +150,7 @@ class Kubelet:
             container.prepared = one
         self._attach_meter(run)
 
-    def _attach_meter(self, run: Run) -> None:
+    def _attach_meter(self, run: pod_run.Run) -> None:
         subject, primary = run.plan.trial, run.plan.primary
         container = next((c for c in run.mains if c.state.name == primary), None)
         if subject is None or not primary:
@@ -245,7 +165,7 @@ class Kubelet:
             subject, run.pod.uid, container.prepared.command.log, lambda path: mounts.resolve(path) or Path(path)
         )
 
-    async def _spawn_stage(self, run: Run) -> None:
+    async def _spawn_stage(self, run: pod_run.Run) -> None:
         """Start the next init container, or all containers when none is left."""
         group = [run.inits[run.stage]] if run.stage < len(run.inits) else [*run.mains, *run.extras]
         for container in group:
@@ -254,7 +174,7 @@ class Kubelet:
             container.child = child
             container.state = replace(container.state, started=self.now())
 
-    async def advance(self, run: Run) -> bool:
+    async def advance(self, run: pod_run.Run) -> bool:
         """Move a run on as far as it goes now; True when it is finished and written. Repeat it after any error."""
         async with run.lock:
             if run.finished:
@@ -278,7 +198,7 @@ class Kubelet:
             await self._conclude(run)
             return True
 
-    def _hurry_extras(self, run: Run) -> None:
+    def _hurry_extras(self, run: pod_run.Run) -> None:
         """When only a Custom collector is left, give it some time to end by itself, then end it."""
         if any(c.live for c in (*run.inits, *run.mains)):
             return
@@ -289,7 +209,7 @@ class Kubelet:
         elif now >= run.extras_until:
             self.stop(run)
 
-    async def _continue(self, run: Run) -> bool:
+    async def _continue(self, run: pod_run.Run) -> bool:
         try:
             await self._spawn_stage(run)
         except processes.CannotRunError as error:
@@ -298,7 +218,7 @@ class Kubelet:
         await self._tell(run)
         return True
 
-    async def _tell(self, run: Run) -> None:
+    async def _tell(self, run: pod_run.Run) -> None:
         """Write down that the run is running."""
         for container in run.containers:
             if container.live and container.child is not None:
@@ -306,7 +226,7 @@ class Kubelet:
         await self._write_status(run, self._document(run, pod_status.RUNNING))
         run.told = True
 
-    def _note_exit(self, run: Run, container: Container) -> None:
+    def _note_exit(self, run: pod_run.Run, container: pod_run.Container) -> None:
         child, state = container.child, container.state
         if child is None or child.exit is None or state.exit is not None:
             return
@@ -318,13 +238,13 @@ class Kubelet:
             state, token=child.token, exit=child.exit, finished=self.now(), reason=reason, message=message
         )
 
-    def stop(self, run: Run, *, grace: float | None = None) -> None:
+    def stop(self, run: pod_run.Run, *, grace: float | None = None) -> None:
         """Ask a run's processes to end, and kill them when the grace is over; ``on_change`` tells, :meth:`advance` finishes."""
         for container in run.containers:
             if container.child is not None:
                 self.processes.stop(container.child, self._grace(run) if grace is None else grace)
 
-    async def end(self, run: Run) -> None:
+    async def end(self, run: pod_run.Run) -> None:
         """End a run's processes now and wait until nothing is left of them."""
         children = [c.child for c in run.containers if c.child is not None]
         await asyncio.gather(*(self.processes.end(child, self._grace(run)) for child in children))
@@ -338,17 +258,17 @@ class Kubelet:
                 return True
         return False
 
-    def _grace(self, run: Run) -> float:
+    def _grace(self, run: pod_run.Run) -> float:
         given = run.pod.section("spec").get("terminationGracePeriodSeconds")
         most = self.settings.grace_seconds
         return min(most, given) if isinstance(given, int | float) and given >= 0 else most
 
-    async def _clear(self, run: Run) -> None:
+    async def _clear(self, run: pod_run.Run) -> None:
         for container in run.containers:
             if container.child is not None and container.child.exit is not None:
                 await self.processes.clear(container.child)
 
-    async def _drain(self, run: Run) -> None:
+    async def _drain(self, run: pod_run.Run) -> None:
         """Store the rest of the metrics with the final marker, before anything says that the Pod has ended."""
         if run.reason == pod_status.LOG_TOO_LARGE:
             self._cut_logs(run)
@@ -363,7 +283,7 @@ class Kubelet:
                 _log.warning("metrics_unreadable", pod=run.pod.name, problem=error)
         run.drained = True
 
-    def _cut_logs(self, run: Run) -> None:
+    def _cut_logs(self, run: pod_run.Run) -> None:
         cap = self.settings.log_cap_bytes
         for container in run.containers:
             path = container.prepared.command.log if container.prepared else None
@@ -374,7 +294,7 @@ class Kubelet:
                 file.seek(0, os.SEEK_END)
                 file.write(f"\n[kuttab: LogTooLarge: cut here at {cap} bytes; the program was ended]\n".encode())
 
-    async def _conclude(self, run: Run) -> None:
+    async def _conclude(self, run: pod_run.Run) -> None:
         if run.reason == pod_status.EARLY_STOPPED:
             phase, message = pod_status.SUCCEEDED, run.message
         elif run.reason:
@@ -394,7 +314,7 @@ class Kubelet:
         run.finished = True
         self.runs.pop(run.pod.uid, None)
 
-    def _document(self, run: Run, phase: str) -> meta.Json:
+    def _document(self, run: pod_run.Run, phase: str) -> meta.Json:
         return pod_status.document(
             phase,
             [c.state for c in (*run.mains, *run.extras)],
@@ -405,11 +325,11 @@ class Kubelet:
             restarts=pod_status.attempt(run.pod),
         )
 
-    async def _write_status(self, run: Run, status: meta.Json) -> None:
+    async def _write_status(self, run: pod_run.Run, status: meta.Json) -> None:
         """The node is the only writer of a Pod's status, so a conflict means other fields: read again and write the same."""
         await self._write(run, lambda pod: self.objects.update_status(meta.evolve(pod, status=status)))
 
-    async def _write(self, run: Run, action: Callable[[meta.Resource], Awaitable[meta.Object]]) -> None:
+    async def _write(self, run: pod_run.Run, action: Callable[[meta.Resource], Awaitable[meta.Object]]) -> None:
         for _ in range(5):
             try:
                 written = await action(run.pod)
@@ -447,7 +367,7 @@ class Kubelet:
                 self._sample(run)
             self.processes.reap_adopted()
 
-    async def _poll(self, run: Run) -> None:
+    async def _poll(self, run: pod_run.Run) -> None:
         if run.meter is None or run.met or run.reason or not run.live:
             return
         async with run.lock:
@@ -460,7 +380,7 @@ class Kubelet:
             run.met = True
             run.on_change()
 
-    def _sample(self, run: Run) -> None:
+    def _sample(self, run: pod_run.Run) -> None:
         if run.reason or not run.live:
             return
         for container in run.containers:
@@ -470,7 +390,7 @@ class Kubelet:
                 self.stop(run, grace=0)
                 return
 
-    def _excess(self, container: Container) -> tuple[str, str] | None:
+    def _excess(self, container: pod_run.Container) -> tuple[str, str] | None:
         child, ready, cap = container.child, container.prepared, self.settings.log_cap_bytes
         if child is None or ready is None or not container.live:
             return None

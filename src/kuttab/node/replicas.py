@@ -13,7 +13,7 @@ from typing import Any
 from kuttab.api import meta, trial
 from kuttab.base import clock as clocks
 from kuttab.base import ids
-from kuttab.node import job_rules, loopback, meters, owners, pod_status, pods, replica_env, workloads
+from kuttab.node import job_rules, loopback, meters, owners, pod_run, pod_status, pods, replica_env, workloads
 from kuttab.node import replica_rules as rules
 from kuttab.ports import events as event_port
 from kuttab.ports import observations as observation_port
@@ -95,7 +95,9 @@ class Replicated(workloads.Controller):
             pod["containers"] = [{**containers[0], **SLEEP}, *containers[1:]]
         return {**group.template, "spec": pod}
 
-    def judge(self, job: meta.Resource, work: workloads.Work, task: workloads.Task, run: pods.Run) -> tuple[str, str]:
+    def judge(
+        self, job: meta.Resource, work: workloads.Work, task: workloads.Task, run: pod_run.Run
+    ) -> tuple[str, str]:
         """By the replica's restart policy; nothing that fails after the job's success counts."""
         if self.done(job, work):
             return "Ignore", ""

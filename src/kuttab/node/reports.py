@@ -19,7 +19,7 @@ from typing import Final
 from kuttab.api import experiment
 from kuttab.base import errors, log
 from kuttab.collector import reporting
-from kuttab.node import pods
+from kuttab.node import pod_run, pods
 from kuttab.rules import reported
 
 PATIENCE: Final = 1.0
@@ -44,7 +44,7 @@ class Reports:
 
     def __init__(self, kubelet: pods.Kubelet) -> None:
         self._kubelet = kubelet
-        self._seen: weakref.WeakKeyDictionary[pods.Run, reported.Seen] = weakref.WeakKeyDictionary()
+        self._seen: weakref.WeakKeyDictionary[pod_run.Run, reported.Seen] = weakref.WeakKeyDictionary()
 
     async def take(self, pod_uid: str, found: Sequence[reported.Report], key: str = "") -> reported.Taken:
         """Store what is new; all of it or, after any error, nothing.
@@ -71,7 +71,7 @@ class Reports:
         """Whether the trial is to end now: its early-stopping rules are met, or it is being ended. EndedError."""
         return await self._shall_stop(self._live(pod_uid))
 
-    def _live(self, pod_uid: str) -> pods.Run:
+    def _live(self, pod_uid: str) -> pod_run.Run:
         run = self._kubelet.runs.get(pod_uid)
         if run is None or not run.live:
             raise EndedError("this attempt of the trial has ended; what it reports now cannot count")
@@ -97,7 +97,7 @@ class Reports:
         finally:
             os.close(file)
 
-    async def _shall_stop(self, run: pods.Run) -> bool:
+    async def _shall_stop(self, run: pod_run.Run) -> bool:
         """The collector's judgement of everything that was reported by now, whichever way."""
         if run.meter is None or not run.meter.judged or run.met or run.reason:
             return run.met or bool(run.reason)
@@ -119,7 +119,7 @@ class Reports:
         return run.met or bool(run.reason)
 
 
-def _variables(run: pods.Run) -> Mapping[str, str]:
+def _variables(run: pod_run.Run) -> Mapping[str, str]:
     """What the program itself would be told about reporting; RefusedError when it would be refused."""
     container = next((c for c in run.mains if c.state.name == run.plan.primary), None)
     variables: Mapping[str, str] = (

@@ -12,7 +12,7 @@ from typing import Any
 from kuttab.api import kinds, meta, trial
 from kuttab.base import clock as clocks
 from kuttab.base import ids
-from kuttab.node import job_rules, loopback, meters, owners, pods, replica_env, workloads
+from kuttab.node import job_rules, loopback, meters, owners, pod_run, pods, replica_env, workloads
 from kuttab.node import jobs as jobs_
 from kuttab.ports import events as event_port
 from kuttab.ports import observations as observation_port
@@ -78,7 +78,13 @@ class TrainJobs(workloads.Controller):
             env={**env, "JOB_COMPLETION_INDEX": str(task[1])},
         )
 
-    def judge(self, job: meta.Resource, work: workloads.Work, task: workloads.Task, run: pods.Run) -> tuple[str, str]:  # noqa: ARG002
+    def judge(
+        self,
+        job: meta.Resource,  # noqa: ARG002
+        work: workloads.Work,  # noqa: ARG002
+        task: workloads.Task,  # noqa: ARG002
+        run: pod_run.Run,  # noqa: ARG002
+    ) -> tuple[str, str]:
         """Every failure counts."""
         return "Count", ""
 

@@ -14,7 +14,7 @@ from typing import Any
 from kuttab.api import keys, kinds, meta, trial
 from kuttab.base import clock as clocks
 from kuttab.base import errors, log
-from kuttab.node import job_rules, meters, owners, pod_status, pods, prepare, settings
+from kuttab.node import job_rules, meters, owners, pod_run, pod_status, pods, prepare, settings
 from kuttab.ports import events as event_port
 from kuttab.ports import objects as port
 from kuttab.ports import observations as observation_port
@@ -50,7 +50,7 @@ class Work:
 
     uid: str
     since: float
-    runs: dict[Task, pods.Run] = field(default_factory=dict)
+    runs: dict[Task, pod_run.Run] = field(default_factory=dict)
     created: dict[Task, meta.Resource] = field(default_factory=dict)
     """Pods that exist and have not been started yet."""
     succeeded: set[Task] = field(default_factory=set)
@@ -134,7 +134,7 @@ class Controller(abc.ABC):
         """What a task's next Pod is made of."""
 
     @abc.abstractmethod
-    def judge(self, job: meta.Resource, work: Work, task: Task, run: pods.Run) -> tuple[str, str]:
+    def judge(self, job: meta.Resource, work: Work, task: Task, run: pod_run.Run) -> tuple[str, str]:
         """What a failure means: ``Count`` it against the limit, ``Ignore`` it, or ``FailJob``; with a message for the last."""
 
     @abc.abstractmethod
@@ -260,14 +260,14 @@ class Controller(abc.ABC):
         assert isinstance(written, meta.Resource)
         return written
 
-    async def _deleted(self, run: pods.Run) -> bool:
+    async def _deleted(self, run: pod_run.Run) -> bool:
         try:
             found = await self._objects.get(kinds.POD, run.pod.namespace, run.pod.name)
         except errors.NotFoundError:
             return True
         return found.uid != run.pod.uid or found.deleting
 
-    def _count(self, job: meta.Resource, work: Work, task: Task, run: pods.Run) -> None:
+    def _count(self, job: meta.Resource, work: Work, task: Task, run: pod_run.Run) -> None:
         """Enter the end of a run into the books."""
         if run.phase == pod_status.SUCCEEDED or run.reason == pod_status.EARLY_STOPPED:
             work.succeeded.add(task)

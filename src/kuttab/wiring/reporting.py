@@ -23,7 +23,7 @@ from typing import Any, Final
 
 from kuttab.base import clock as clocks
 from kuttab.base import errors, log
-from kuttab.node import pods, reports
+from kuttab.node import pod_run, pods, reports
 from kuttab.rules import reported
 from kuttab.wiring import access, doors
 
@@ -51,7 +51,7 @@ class Endpoint:
         self._failed = False
         self._knocked = asyncio.Event()
         self._pace = doors.Pace(clocks.SystemClock())
-        self._paced: weakref.WeakSet[pods.Run] = weakref.WeakSet()
+        self._paced: weakref.WeakSet[pod_run.Run] = weakref.WeakSet()
         self._kubelet: pods.Kubelet
         self._reports: reports.Reports
 
