@@ -65,18 +65,20 @@ def manifest(trials: int, command: list[str], name: str = "bench") -> dict[str, 
     }
 
 
-async def run(trials: int, command: list[str], watch: Any = None) -> float:
-    """Seconds of wall time from an empty data folder to the experiment's end, start-up and shutdown included."""
-    with tempfile.TemporaryDirectory() as folder:
-        started = time.perf_counter()
-        async with machine.running(settings_.Settings(Path(folder))) as world:
-            subject = await world.objects.create(kinds.load(manifest(trials, command)))
-            assert isinstance(subject, experiment.Experiment)
-            async for step in following.follow(world, subject):
-                if watch is not None:
-                    watch(step.finished)
-        ended = time.perf_counter()
-    return ended - started  # without the removal of the folder
+async def run(root: Path, trials: int, command: list[str], watch: Any = None) -> float:
+    """Seconds of wall time from an empty data folder to the experiment's end, start-up and shutdown included.
+
+    The folder, made in ``root``, is left there: some file systems make files slowly for a minute after many were removed.
+    """
+    folder = Path(tempfile.mkdtemp(dir=root))
+    started = time.perf_counter()
+    async with machine.running(settings_.Settings(folder)) as world:
+        subject = await world.objects.create(kinds.load(manifest(trials, command)))
+        assert isinstance(subject, experiment.Experiment)
+        async for step in following.follow(world, subject):
+            if watch is not None:
+                watch(step.finished)
+    return time.perf_counter() - started
 
 
 def bare(trials: int, command: list[str]) -> float:
@@ -92,7 +94,7 @@ def verdict(good: bool) -> str:
     return "met" if good else "MISSED"
 
 
-def noop(rounds: int) -> None:
+def noop(root: Path, rounds: int) -> None:
     programs = {
         "python": [sys.executable, "-c", "import sys; print('loss=' + sys.argv[1])"],
         "echo": ["/bin/sh", "-c", "echo loss=$0"],
@@ -101,7 +103,7 @@ def noop(rounds: int) -> None:
         ours, theirs = [], []
         for _ in range(rounds):
             theirs.append(bare(300, [*program, "0.5"]))
-            ours.append(asyncio.run(run(300, [*program, "${trialParameters.x}"])))
+            ours.append(asyncio.run(run(root, 300, [*program, "${trialParameters.x}"])))
         ratio = statistics.median(ours) / statistics.median(theirs)
         print(
             f"300 no-op trials ({name}), {PARALLEL} at a time: kuttab {statistics.median(ours):.2f} s,"
@@ -110,7 +112,7 @@ def noop(rounds: int) -> None:
         )
 
 
-def growth(trials: int) -> None:
+def growth(root: Path, trials: int) -> None:
     process = psutil.Process()
     marks: dict[int, tuple[float, int]] = {}
 
@@ -119,7 +121,7 @@ def growth(trials: int) -> None:
             if finished >= mark and mark not in marks:
                 marks[mark] = (time.process_time(), process.memory_info().rss)
 
-    seconds = asyncio.run(run(trials, ["/bin/sh", "-c", "echo loss=$0", "${trialParameters.x}"], watch))
+    seconds = asyncio.run(run(root, trials, ["/bin/sh", "-c", "echo loss=$0", "${trialParameters.x}"], watch))
     first = (marks[WINDOW][0] - marks[0][0]) / WINDOW * 1000
     last = (marks[trials][0] - marks[trials - WINDOW][0]) / WINDOW * 1000
     memory = (marks[trials][1] - marks[WINDOW][1]) / (trials - WINDOW) / 1024
@@ -131,7 +133,7 @@ def growth(trials: int) -> None:
     print(f"  memory growth: {memory:.2f} KB a trial (target 2: {verdict(memory < 2)})")
 
 
-def starts(rounds: int) -> None:
+def starts(root: Path, rounds: int) -> None:
     kuttab = [sys.executable, "-m", "kuttab"]
 
     def timed(command: list[str]) -> float:
@@ -143,10 +145,9 @@ def starts(rounds: int) -> None:
     print(f"kuttab --help: {spent:.2f} s (target 0.3: {verdict(spent < 0.3)})")
     waits, idles = [], []
     for _ in range(rounds):
-        with tempfile.TemporaryDirectory() as folder:
-            wait, idle = first_process(kuttab, Path(folder))
-            waits.append(wait)
-            idles.append(idle)
+        wait, idle = first_process(kuttab, Path(tempfile.mkdtemp(dir=root)))
+        waits.append(wait)
+        idles.append(idle)
     wait, idle = statistics.median(waits), statistics.median(idles)
     print(f"kuttab run to the first trial's process: {wait:.2f} s (target 1: {verdict(wait < 1)})")
     print(
@@ -191,10 +192,12 @@ def main() -> None:
     )
     options = parser.parse_args()
     print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, Python {sys.version.split()[0]}")
-    starts(options.rounds)
-    noop(options.rounds)
-    if options.trials:
-        growth(options.trials)
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        starts(root, options.rounds)
+        noop(root, options.rounds)
+        if options.trials:
+            growth(root, options.trials)
 
 
 if __name__ == "__main__":
