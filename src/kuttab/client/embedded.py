@@ -123,9 +123,9 @@ class EmbeddedClient(ports.Objects):
         """Everything after a revision. BadInputError comes at once, ExpiredError while iterating. Leave it with ``aclose()``."""
         return self._store.watch(kind, namespace, labels=labels, fields=fields, resource_version=resource_version)
 
-    async def settle(self, resource_version: str = "") -> None:
-        """Return when everything up to that revision is on disk."""
-        await self._store.settle(stores.revision_of(resource_version))
+    async def settle(self, resource_version: str = "", *, survives: ports.Survives = ports.Survives.POWER_LOSS) -> None:
+        """Return when everything up to that revision survives that much."""
+        await self._store.settle(stores.revision_of(resource_version), survives=survives)
 
     async def _admitted(self, obj: meta.Object, old: meta.Object | None, operation: str) -> meta.Object:
         if self._admit is None:

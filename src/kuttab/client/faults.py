@@ -162,10 +162,10 @@ class FaultyClient(ports.Objects):
             if leave is not None:
                 await leave()
 
-    async def settle(self, resource_version: str = "") -> None:
+    async def settle(self, resource_version: str = "", *, survives: ports.Survives = ports.Survives.POWER_LOSS) -> None:
         """As the wrapped client, or as planned."""
         call = Call(len(self.trace), "settle", "", "", resource_version, writes=False)
-        await self._run(call, lambda: self._inner.settle(resource_version))
+        await self._run(call, lambda: self._inner.settle(resource_version, survives=survives))
 
     def _call(self, verb: str, kind: kinds.Kind, namespace: str, name: str, *, writes: bool = False) -> Call:
         return Call(len(self.trace), verb, kind.kind, namespace, name, writes)

@@ -204,7 +204,7 @@ class KubeClient(ports.Objects, log_port.PodLogs):
                 logger.info("watch_resumed", kind=kind.kind, problem=problem, again_in=delay)
                 await asyncio.sleep(delay)
 
-    async def settle(self, resource_version: str = "") -> None:
+    async def settle(self, resource_version: str = "", *, survives: ports.Survives = ports.Survives.POWER_LOSS) -> None:
         """What an API server has acknowledged is on the disks of its database."""
 
     async def follow_log(

@@ -1,9 +1,9 @@
 """The kubelet of one machine: runs a Pod's containers as processes, follows their metrics and limits, and writes the Pod's status.
 
-Order at a start: everything checked, the Pod's creation on disk, then the first process. Order at an end: processes gone, metrics
-drained with their final marker, then in one write the Pod's status and the end of the finalizer that kept it. Whoever owns the Pod
-(a job controller) is told through ``on_change`` and calls :meth:`Kubelet.advance`, which may be repeated after any error. It decides
-nothing about retries.
+Order at a start: everything checked, the Pod's creation written so that it outlives this program (what it starts ends with the machine,
+too), then the first process. Order at an end: processes gone, metrics drained with their final marker, then in one write the Pod's status
+and the end of the finalizer that kept it. Whoever owns the Pod (a job controller) is told through ``on_change`` and calls
+:meth:`Kubelet.advance`, which may be repeated after any error. It decides nothing about retries.
 """
 
 from __future__ import annotations
@@ -127,7 +127,7 @@ class Kubelet:
 
     async def _prepare_durably(self, run: pod_run.Run) -> None:
         """Prepare while the Pod's creation is brought to the disk."""
-        settled = asyncio.ensure_future(self.objects.settle())
+        settled = asyncio.ensure_future(self.objects.settle(survives=port.Survives.KILL))
         try:
             await asyncio.sleep(0)
             await self._prepare(run)

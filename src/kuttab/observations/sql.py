@@ -7,7 +7,6 @@ after its commit. SQLAlchemy is loaded by the thread when the first job comes, s
 from __future__ import annotations
 
 import asyncio
-import importlib
 import queue
 import threading
 import urllib.parse
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from kuttab.observations import rows as checks
+from kuttab.observations import shared
 from kuttab.ports.observations import Position, Row, Summary, TrialKey
 
 if TYPE_CHECKING:
@@ -41,9 +41,9 @@ class SqlObservations:
     """
 
     def __init__(self, url: str) -> None:
-        self._url = url
         self._jobs: queue.SimpleQueue[_Call | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
+        self._shared = shared.Shared(url)
 
     async def open(self) -> None:
         """Connect now, so that a database that cannot be used is reported now."""
@@ -90,18 +90,25 @@ class SqlObservations:
 
         return await self._call(job)
 
-    def begin_complete(
-        self, trial: TrialKey, source: str, checked: Sequence[Row], committed: Callable[[], None]
-    ) -> asyncio.Future[None]:
-        """Fence, all rows and final marker of a source, without waiting: ``committed`` is called, in the log's thread, after the commit.
-
-        The rows must have been checked. What kept it from being written is the future's exception.
-        """
+    def add_end(self, trial: TrialKey, source: str, checked: Sequence[Row]) -> None:
+        """Fence, all rows and final marker of a source, later: before any other call, or with :meth:`commit_ends`. Rows must be checked."""
 
         def job(view: log.Log) -> None:
             view.write(trial, source, 0, checked, final=len(checked), fence=True)
 
-        return self._begin(job, committed)
+        self._shared.add(job)
+
+    def commit_ends(self, patience: float) -> None:
+        """Commit all ends, in the caller's thread, so that they survive kill -9, and a power loss after :meth:`sync`.
+
+        DeadlineError when that takes longer than ``patience`` seconds; 0 tries only what does not wait for anybody. UnavailableError while
+        the database is away. Call again in both cases: nothing is lost.
+        """
+        self._shared.commit_ends(patience)
+
+    def sync(self) -> None:
+        """Bring what was committed to the disk; from any thread but the event loop's. UnavailableError: call again."""
+        self._shared.sync()
 
     async def summarize(self, trial: TrialKey) -> Summary:
         """The aggregates of what counts, from running aggregates."""
@@ -148,18 +155,15 @@ class SqlObservations:
         return found[:limit] if limit > 0 else found
 
     async def _call(self, job: Callable[..., T]) -> T:
-        return await self._begin(job)
-
-    def _begin(self, job: Callable[..., T], committed: Callable[[], None] | None = None) -> asyncio.Future[T]:
         if self._thread is None:
             self._thread = threading.Thread(
-                target=_work, args=(self._url, self._jobs), name="observations", daemon=True
+                target=_work, args=(self._jobs, self._shared), name="observations", daemon=True
             )
             self._thread.start()
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
-        self._jobs.put(_Call(job, future, loop, committed))
-        return future
+        self._jobs.put(_Call(job, future, loop))
+        return await future
 
 
 def _pager(
@@ -185,21 +189,14 @@ def _pager(
 class _Call:
     """A job and who waits for it."""
 
-    __slots__ = ("committed", "future", "job", "loop")
+    __slots__ = ("future", "job", "loop")
 
-    def __init__(
-        self,
-        job: Callable[..., Any],
-        future: asyncio.Future[Any],
-        loop: asyncio.AbstractEventLoop,
-        committed: Callable[[], None] | None,
-    ) -> None:
-        self.job, self.future, self.loop, self.committed = job, future, loop, committed
+    def __init__(self, job: Callable[..., Any], future: asyncio.Future[Any], loop: asyncio.AbstractEventLoop) -> None:
+        self.job, self.future, self.loop = job, future, loop
 
 
-def _work(url: str, jobs: queue.SimpleQueue[_Call | None]) -> None:
+def _work(jobs: queue.SimpleQueue[_Call | None], database: shared.Shared) -> None:
     """The thread: take what there is, one transaction, answer, until told to end."""
-    database: Any = None
     ending = False
     while not ending:
         calls = [jobs.get()]
@@ -208,21 +205,16 @@ def _work(url: str, jobs: queue.SimpleQueue[_Call | None]) -> None:
         ending = None in calls
         waiting = [call for call in calls if call is not None]
         try:
-            if waiting and database is None:
-                database = importlib.import_module("kuttab.observations.database").Database(url)
-            results = database.run([call.job for call in waiting]) if waiting else []
+            results = database.run([call.job for call in waiting])
         except Exception as error:  # a defect of ours: everyone who waits must hear of it
             results = [error] * len(waiting)
         _answer(waiting, results)
-    if database is not None:
-        database.close()
+    database.close()
 
 
 def _answer(calls: list[_Call], results: list[Any]) -> None:
     by_loop: dict[asyncio.AbstractEventLoop, list[tuple[asyncio.Future[Any], Any]]] = {}
     for call, result in zip(calls, results, strict=True):
-        if call.committed is not None and not isinstance(result, Exception):
-            call.committed()
         by_loop.setdefault(call.loop, []).append((call.future, result))
     for loop, pairs in by_loop.items():
         if not loop.is_closed():

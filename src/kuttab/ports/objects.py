@@ -23,6 +23,13 @@ class EventType(enum.StrEnum):
     BOOKMARK = "BOOKMARK"
 
 
+class Survives(enum.Enum):
+    """What settled writes outlive."""
+
+    KILL = "the end of this program, however sudden"
+    POWER_LOSS = "the end of this machine's power as well"
+
+
 class Propagation(enum.StrEnum):
     """What becomes of an owner's children."""
 
@@ -132,9 +139,10 @@ class Objects(Protocol):
         """
         ...
 
-    async def settle(self, resource_version: str = "") -> None:
-        """Return when everything up to that revision (default: everything written so far) survives a power loss.
+    async def settle(self, resource_version: str = "", *, survives: Survives = Survives.POWER_LOSS) -> None:
+        """Return when everything up to that revision (default: everything written so far) survives that much.
 
-        Call before an effect outside the store: starting a process, answering a person.
+        Call before an effect outside the store: KILL before one that ends with this machine (a process), POWER_LOSS before any other
+        (answering a person).
         """
         ...

@@ -125,9 +125,9 @@ class GatedObjects:
         """See the port."""
         return self._objects.watch(kind, namespace, labels=labels, fields=fields, resource_version=resource_version)
 
-    async def settle(self, resource_version: str = "") -> None:
+    async def settle(self, resource_version: str = "", *, survives: port.Survives = port.Survives.POWER_LOSS) -> None:
         """See the port."""
-        await self._objects.settle(resource_version)
+        await self._objects.settle(resource_version, survives=survives)
 
     def _noted(self, obj: meta.Object) -> meta.Object:
         self._gate.note(obj)

@@ -2,7 +2,8 @@
 
 A write is applied at once in the loop thread (checked, given its revision, shown to readers and watchers) and reaches the disk in order,
 in groups, behind it. Whoever is about to have an effect outside the store calls ``settle`` first: a crash loses only a suffix of what was
-written, and nothing outside ever depended on it. One process and one event loop use a store; ``lock.py`` keeps others out.
+written, and nothing outside ever depended on it. An effect that ends with the machine needs less than one that outlives it. One process
+and one event loop use a store; ``lock.py`` keeps others out.
 
 It does no admission and knows no user: ``client/embedded.py`` adds these.
 """
@@ -12,11 +13,9 @@ from __future__ import annotations
 import asyncio
 import builtins
 import contextlib
-import heapq
-import itertools
 import sqlite3
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal, Self
 
@@ -24,7 +23,7 @@ from kuttab.api import keys, kinds, meta
 from kuttab.base import clock as clocks
 from kuttab.base import errors, ids
 from kuttab.ports import objects as ports
-from kuttab.store import broadcast, collect, lifecycle, log, overlay, select, sqlite, watch, writer
+from kuttab.store import broadcast, collect, lifecycle, log, overlay, saver, select, settling, sqlite, watch, writer
 from kuttab.store import state as states
 
 _GENERATE_TRIES: Final = 8
@@ -53,8 +52,8 @@ class Options:
     """Open a database whose write-ahead log is gone, at its last checkpoint."""
     connect: Callable[[Path | None], sqlite3.Connection] = sqlite.connect
     """How the writer opens its connection."""
-    before_commit: Callable[[], None] | None = None
-    """Called in the writer thread before each group is written: waits for what the group relies on, or raises UnavailableError."""
+    reliance: saver.Reliance = field(default_factory=saver.Reliance)
+    """What entries may rely on, and when that must be where (``commits="thread"``)."""
 
     def __post_init__(self) -> None:
         if not 1 <= self.backlog <= log.GAP:
@@ -92,8 +91,7 @@ class Store:
         self._new_uid = new_uid
         self._options = options
         self._collector = collect.Collector(self)
-        self._settling: list[tuple[int, int, asyncio.Future[None]]] = []
-        self._ticket = itertools.count()
+        self._settling = {level: settling.Waiters() for level in ports.Survives}
         self._writes = options.keep_revisions  # the first write looks for what earlier runs left
         self._phase: Literal["new", "open", "closed"] = "new"
         self._connection: sqlite3.Connection
@@ -316,22 +314,23 @@ class Store:
 
     # Durability.
 
-    async def settle(self, revision: int = 0) -> None:
-        """Return when everything up to a revision (0: everything so far) is on disk; CorruptError when it never will be."""
+    async def settle(self, revision: int = 0, *, survives: ports.Survives = ports.Survives.POWER_LOSS) -> None:
+        """Return when everything up to a revision (0: everything so far) survives that much; CorruptError when it never will."""
         self._check_open()
         wanted = revision or self.revision
         if revision:
             self.state.check_known(revision)
-        if self._writer.durable < wanted:
-            await self._writer.flush()
+        if self._reached(survives) < wanted:
+            await self._writer.flush(keep=survives is ports.Survives.KILL)
         self._saved()
-        if self._writer.durable >= wanted:
+        if self._reached(survives) >= wanted:
             return
         if self._writer.fatal is not None:
             raise self._writer.fatal
-        waiter = asyncio.get_running_loop().create_future()
-        heapq.heappush(self._settling, (wanted, next(self._ticket), waiter))
-        await waiter
+        await self._settling[survives].add(wanted)
+
+    def _reached(self, survives: ports.Survives) -> int:
+        return self._writer.kept if survives is ports.Survives.KILL else self._writer.durable
 
     async def room(self) -> None:
         """Return when a write is welcome: at once, unless the disk lags far behind; UnavailableError when it refuses."""
@@ -428,14 +427,10 @@ class Store:
         if self._phase != "open":
             return
         self.state.overlay.trim(self._writer.durable)
-        while self._settling and (self._settling[0][0] <= self._writer.durable or self._writer.fatal is not None):
-            revision, _, waiter = heapq.heappop(self._settling)
-            if waiter.done():
-                continue
-            if revision <= self._writer.durable:
-                waiter.set_result(None)
-            elif self._writer.fatal is not None:
-                waiter.set_exception(self._writer.fatal)
+        for survives, waiters in self._settling.items():
+            waiters.reached(self._reached(survives))
+            if self._writer.fatal is not None:
+                waiters.fail(self._writer.fatal)
 
     def _make_writer(self) -> writer.Writer:
         if self.path is None:
@@ -449,7 +444,7 @@ class Store:
             with contextlib.suppress(RuntimeError):  # the loop is closed: nobody is left to tell
                 loop.call_soon_threadsafe(self._saved)
 
-        return writer.ThreadWriter(path, lambda: connect(path), self.revision, notify, self._options.before_commit)
+        return writer.ThreadWriter(path, lambda: connect(path), self.revision, notify, self._options.reliance)
 
     def _end(self, *, clean: bool) -> None:
         self._phase = "closed"
@@ -460,12 +455,9 @@ class Store:
                 log.finish(self._connection, clean=clean)
         self._connection.close()
         self.broadcaster.close()
-        for _, _, waiter in self._settling:
-            if not waiter.done():
-                waiter.set_exception(
-                    errors.UnavailableError("the object store was closed before the write was on disk")
-                )
-        self._settling.clear()
+        problem = errors.UnavailableError("the object store was closed before the write was on disk")
+        for waiters in self._settling.values():
+            waiters.fail(problem)
 
 
 def _key(kind: kinds.Kind, obj: meta.Object) -> log.Key:

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
-from kuttab.base import errors
+from kuttab.base import disk, errors
 
 APPLICATION_ID: Final = 0x6B757474
 """The letters ``kutt`` at byte 68 of the file."""
@@ -85,8 +85,18 @@ def prepare(path: Path, *, accept_loss: bool = False, schema: Steps = SCHEMA) ->
                 connection.execute("BEGIN IMMEDIATE")  # a file or folder that cannot be written fails here
                 connection.execute("ROLLBACK")
                 migrate(connection, schema)
+                _use_log(path, connection)
     except (sqlite3.Error, OSError) as error:
         raise translate(error, path) from error
+
+
+def _use_log(path: Path, connection: sqlite3.Connection) -> None:
+    """The database keeps a write-ahead log, whatever a failing disk or another program has made of that; changes nothing if it does."""
+    mode = connection.execute("PRAGMA journal_mode = WAL").fetchone()[0]
+    if mode != "wal":
+        raise errors.UnavailableError(
+            f"{path}: its file system allows no write-ahead log ({mode}); choose another data folder"
+        )
 
 
 def look(path: Path) -> sqlite3.Connection:
@@ -115,7 +125,11 @@ def connect(path: Path | None, *, query_only: bool = False) -> sqlite3.Connectio
         migrate(connection, SCHEMA)
         return connection
     connection = sqlite3.connect(
-        path.absolute().as_uri() + "?mode=rw", uri=True, isolation_level=None, timeout=_BUSY_SECONDS
+        path.absolute().as_uri() + "?mode=rw",
+        uri=True,
+        isolation_level=None,
+        timeout=_BUSY_SECONDS,
+        check_same_thread=False,  # the writer's is used by whoever has the turn
     )
     try:
         connection.execute("PRAGMA synchronous = FULL")
@@ -142,6 +156,21 @@ def migrate(connection: sqlite3.Connection, schema: Steps) -> None:
         except BaseException:
             connection.execute("ROLLBACK")
             raise
+
+
+def sync_log(path: Path) -> None:
+    """Bring what is committed in the write-ahead log to the disk: what a commit with ``synchronous = FULL`` does at its end. OSError."""
+    disk.sync(_log_of(path))
+
+
+@contextlib.contextmanager
+def impatient(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
+    """Within, a lock that somebody else holds is an error at once."""
+    connection.execute("PRAGMA busy_timeout = 0")
+    try:
+        yield connection
+    finally:
+        connection.execute(f"PRAGMA busy_timeout = {_BUSY_SECONDS * 1000:.0f}")
 
 
 def copy(source: Path, target: Path) -> None:
@@ -251,8 +280,13 @@ def _check_version(path: Path, version: int, schema: Steps) -> None:
         )
 
 
+def _log_of(path: Path) -> Path:
+    real = path.resolve()
+    return real.with_name(real.name + "-wal")
+
+
 def _has_log(path: Path) -> bool:
-    return path.resolve().with_name(path.resolve().name + "-wal").exists()
+    return _log_of(path).exists()
 
 
 def _reading(path: Path) -> sqlite3.Connection:
@@ -287,11 +321,11 @@ def _sync(path: Path) -> None:
 
 
 @contextlib.contextmanager
-def transaction(connection: sqlite3.Connection) -> Iterator[None]:
+def transaction(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
     """All or nothing; raises sqlite3.Error."""
     connection.execute("BEGIN IMMEDIATE")
     try:
-        yield
+        yield connection
         connection.execute("COMMIT")
     except BaseException:
         if connection.in_transaction:

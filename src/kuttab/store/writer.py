@@ -1,36 +1,30 @@
 """Bringing entries to the disk: in order, in groups, and never reporting what is not there.
 
-A group is one transaction with one fsync; what nobody waits for is gathered for a moment first. When the disk fails the same
-group is tried again with growing pauses: after anything but a full or locked disk the connection is given up, the file is opened
-anew, its log is moved into place and checked, and only entries that are missing are written. (An fsync that failed once may
-"succeed" the second time without having written anything.)
+A group is one transaction. Committed, it is with the operating system and outlives this program (``kept``); one fsync of the
+write-ahead log later it outlives a power loss as well (``durable``). A thread does both for what nobody waits for, a moment's changes
+at a time. Who waits only for the first does it himself when the thread is idle: no switch of threads, no disk. When the disk fails, the
+same entries are tried again with growing pauses.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import os
-import queue
-import sqlite3
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final, Protocol
 
 from kuttab.base import errors
 from kuttab.base import log as logs
-from kuttab.store import log, sqlite
+from kuttab.store import log, saver
 
 _LOG = logs.get(__name__)
 _FIRST_PAUSE: Final = 0.05
 _LONGEST_PAUSE: Final = 5.0
-_SAME_CONNECTION = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_BUSY)
-_COMPACT_ROWS: Final = 512
+_PATIENCE: Final = 1.0
+"""Seconds to wait for what a group relies on, before looking whether to stop."""
 _GATHER: Final = 0.025
 """Seconds for which changes are gathered that nobody waits for: fewer flushes, and one that is waited for finds the disk free."""
-
-Connect = Callable[[], sqlite3.Connection]
 
 
 class Writer(Protocol):
@@ -43,6 +37,11 @@ class Writer(Protocol):
     fatal: errors.KuttabError | None
     """Why nothing will ever be written again."""
 
+    @property
+    def kept(self) -> int:
+        """Everything up to this revision outlives this program."""
+        ...
+
     def submit(self, entry: log.Entry) -> None:
         """Queue an entry."""
         ...
@@ -51,8 +50,8 @@ class Writer(Protocol):
         """Remove what only revisions before this one can see, bit by bit along with later groups."""
         ...
 
-    async def flush(self) -> None:
-        """Somebody waits for what is queued: write it now, or see that it is written at once."""
+    async def flush(self, *, keep: bool) -> None:
+        """Somebody waits for what is queued, ``keep``: only until it is kept. Do it now, or see that it is done at once."""
         ...
 
     def relieve(self) -> None:
@@ -64,112 +63,53 @@ class Writer(Protocol):
         ...
 
 
-class _Saver:
-    """Saves groups on one connection, reopening it when it cannot be trusted. Used from one thread."""
-
-    def __init__(self, path: Path | None, connect: Connect, durable: int) -> None:
-        self._path = path
-        self._connect = connect
-        self._connection: sqlite3.Connection | None = None
-        self._identity = _identity(path)
-        self._last = durable
-        self.compacting = 0
-
-    def open(self) -> sqlite3.Connection:
-        """The connection, opened if need be."""
-        if self._connection is None:
-            self._connection = self._connect()
-        return self._connection
-
-    def save(self, entries: Sequence[log.Entry]) -> None:
-        """Write a group durably, or raise: UnavailableError to try again, CorruptError to stop for good."""
-        try:
-            if _identity(self._path) != self._identity:
-                raise errors.UnavailableError(f"{self._path} was removed or replaced while in use; put it back")
-            if self._connection is None:
-                self._reopen()
-            missing = [entry for entry in entries if entry.revision > self._last]
-            connection = self.open()
-            if self.compacting:
-                with sqlite.transaction(connection):
-                    log.append(connection, missing)
-                    done = log.compact(connection, self.compacting, _COMPACT_ROWS)
-                if done:
-                    self.compacting = 0
-            elif missing:
-                log.append(connection, missing)
-        except sqlite3.IntegrityError as error:
-            raise errors.CorruptError(
-                f"{self._path} was changed by another process ({error}); end that process and start again"
-            ) from error
-        except (sqlite3.Error, OSError) as error:
-            code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-            if self._path is not None and code not in _SAME_CONNECTION:
-                self.close()
-            raise sqlite.translate(error, self._path) from error
-        self._last = entries[-1].revision
-
-    def close(self) -> None:
-        """Give the connection up."""
-        if self._connection is not None:
-            with contextlib.suppress(sqlite3.Error):  # a broken connection may fail to close; it is gone either way
-                self._connection.close()
-            self._connection = None
-
-    def _reopen(self) -> None:
-        connection = self.open()
-        busy = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
-        if busy:
-            raise errors.UnavailableError(f"{self._path} is being read; trying again")
-        verdict = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
-        if verdict != "ok":
-            raise sqlite.damaged(self._path, verdict)
-        self._last = max(self._last, connection.execute("SELECT coalesce(max(id), 0) FROM log").fetchone()[0])
-
-
-def _identity(path: Path | None) -> tuple[int, int] | None:
-    if path is None:
-        return None
-    try:
-        found = os.stat(path)
-    except OSError:
-        return (0, 0)
-    return (found.st_dev, found.st_ino)
-
-
 class ThreadWriter:
-    """Writes in a thread of its own and calls ``notify`` (from that thread) after each group and each change of health."""
+    """Writes in a thread of its own and calls ``notify`` (from that thread) after each step and each change of health."""
 
     def __init__(
-        self,
-        path: Path,
-        connect: Connect,
-        durable: int,
-        notify: Callable[[], None],
-        before: Callable[[], None] | None = None,
+        self, path: Path, connect: saver.Connect, durable: int, notify: Callable[[], None], reliance: saver.Reliance
     ) -> None:
         self.durable = durable
         self.failure = ""
         self.fatal: errors.KuttabError | None = None
-        self._before = before
-        self._saver = _Saver(path, connect, durable)
+        self._saver = saver.Saver(path, connect, durable)
+        self._entries = saver.Entries(self._saver, reliance)
+        self._reliance = reliance
         self._notify = notify
-        self._queue: queue.SimpleQueue[log.Entry | None] = queue.SimpleQueue()
-        self._stopping = threading.Event()
+        self._turn = threading.Lock()
+        """Whose turn it is to use the saver."""
+        self._called = threading.Event()
         self._hurry = threading.Event()
+        self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="kuttab-store", daemon=True)
         self._thread.start()
 
+    @property
+    def kept(self) -> int:
+        """Everything up to this revision outlives this program."""
+        return self._saver.last
+
     def submit(self, entry: log.Entry) -> None:
         """Queue an entry."""
-        self._queue.put(entry)
+        self._entries.put(entry)
+        if not self._called.is_set():
+            self._called.set()
 
     def compact(self, revision: int) -> None:
         """Remove rows along with the next groups."""
         self._saver.compacting = revision
 
-    async def flush(self) -> None:
-        """The thread gathers no longer."""
+    async def flush(self, *, keep: bool) -> None:
+        """Commit here and now if that is all that is wanted and the thread is idle; else the thread gathers no longer."""
+        if keep and not self.failure and self._turn.acquire(blocking=False):
+            try:
+                while self._entries.save(patience=0.0, hasty=True):
+                    pass
+                return
+            except errors.KuttabError as problem:  # the thread meets it again, and tells
+                _LOG.debug("store.hasty.failed", problem=problem)
+            finally:
+                self._turn.release()
         self._hurry.set()
 
     def relieve(self) -> None:
@@ -179,45 +119,38 @@ class ThreadWriter:
         """End the thread; blocks until its running transaction has ended."""
         self._stopping.set()
         self._hurry.set()
-        self._queue.put(None)
+        self._called.set()
         self._thread.join()
 
     def _run(self) -> None:
         try:
-            self._saver.open()
-            while not self._stopping.is_set():
-                group = self._next_group()
-                if group and not self._save(group):
-                    return
+            with self._turn:
+                self._saver.open()
+            while self._gather() and self._carry():
+                pass
         except Exception as error:
             self.fatal = errors.UnavailableError(f"the store's writer failed: {type(error).__name__}: {error}")
             _LOG.exception("store.writer.failed")
             self._notify()
         finally:
-            self._saver.close()
+            with self._turn:
+                self._saver.close()
 
-    def _next_group(self) -> list[log.Entry]:
-        entry = self._queue.get()
-        self._hurry.wait(_GATHER)
-        self._hurry.clear()
-        group: list[log.Entry] = []
-        while entry is not None:
-            group.append(entry)
-            if len(group) == log.GROUP:
-                break
-            try:
-                entry = self._queue.get_nowait()
-            except queue.Empty:
-                break
-        return group
+    def _gather(self) -> bool:
+        """Wait for the first entry, and a moment for others; False to end."""
+        self._called.wait()
+        self._called.clear()
+        if not self._stopping.is_set():
+            self._hurry.wait(_GATHER)
+            self._hurry.clear()
+        return not self._stopping.is_set()
 
-    def _save(self, group: list[log.Entry]) -> bool:
+    def _carry(self) -> bool:
+        """Bring everything to the disk, again and again until that has succeeded; False to end."""
         pause = _FIRST_PAUSE
         while True:
             try:
-                if self._before is not None:
-                    self._before()
-                self._saver.save(group)
+                self._bring()
             except errors.DeadlineError:
                 if self._stopping.is_set():
                     return False
@@ -235,33 +168,58 @@ class ThreadWriter:
                     return False
                 pause = min(pause * 2, _LONGEST_PAUSE)
             else:
-                if self.failure:
-                    _LOG.warning("store.disk.recovered", revision=group[-1].revision)
-                self.failure = ""
-                self.durable = group[-1].revision
-                self._notify()
                 return True
+
+    def _bring(self) -> None:
+        """Commit everything, then sync it."""
+        more = True
+        while more:
+            with self._turn:
+                more = self._entries.save(patience=_PATIENCE)
+            if more:
+                self._notify()  # it is kept
+        with self._turn:
+            revision = self._saver.last
+        self._reliance.synced()
+        try:
+            self._saver.sync()
+        except OSError as error:
+            with self._turn:
+                raise self._saver.distrust(error) from error
+        with self._turn:
+            self._saver.synced(revision)
+            self._saver.tidy()
+        if self.failure:
+            _LOG.warning("store.disk.recovered", revision=revision)
+        self.failure = ""
+        self.durable = revision
+        self._notify()
 
 
 class InlineWriter:
     """Writes when told to, in the caller's thread: the same states at the same points on every run."""
 
-    def __init__(self, path: Path | None, connect: Connect, durable: int) -> None:
+    def __init__(self, path: Path | None, connect: saver.Connect, durable: int) -> None:
         self.durable = durable
         self.failure = ""
         self.fatal: errors.KuttabError | None = None
-        self._saver = _Saver(path, connect, durable)
-        self._entries: list[log.Entry] = []
+        self._saver = saver.Saver(path, connect, durable)
+        self._entries = saver.Entries(self._saver, saver.Reliance())
+
+    @property
+    def kept(self) -> int:
+        """What is kept is on disk at once."""
+        return self.durable
 
     def submit(self, entry: log.Entry) -> None:
         """Queue an entry."""
-        self._entries.append(entry)
+        self._entries.put(entry)
 
     def compact(self, revision: int) -> None:
         """Remove rows along with the next groups."""
         self._saver.compacting = revision
 
-    async def flush(self) -> None:
+    async def flush(self, *, keep: bool) -> None:  # noqa: ARG002
         """Write everything queued; tries again with growing pauses until it is done."""
         pause = _FIRST_PAUSE
         while not self._save_all():
@@ -273,20 +231,29 @@ class InlineWriter:
         self._save_all()
 
     def _save_all(self) -> bool:
-        while self._entries and self.fatal is None:
-            group = self._entries[: log.GROUP]
-            try:
-                self._saver.save(group)
-            except errors.CorruptError as error:
-                self.fatal = error
-            except errors.UnavailableError as error:
-                self.failure = error.message
-                return False
-            else:
-                del self._entries[: len(group)]
-                self.failure = ""
-                self.durable = group[-1].revision
+        if self.fatal is not None or (not self._entries and self.durable == self._saver.last):
+            return True
+        try:
+            while self._entries.save(patience=0.0):
+                pass
+            self._sync()
+        except errors.CorruptError as error:
+            self.fatal = error
+        except errors.UnavailableError as error:
+            self.failure = error.message
+            return False
+        else:
+            self.failure = ""
+            self.durable = self._saver.last
         return True
+
+    def _sync(self) -> None:
+        try:
+            self._saver.sync()
+        except OSError as error:
+            raise self._saver.distrust(error) from error
+        self._saver.synced(self._saver.last)
+        self._saver.tidy()
 
     def stop(self) -> None:
         """Drop what is queued."""

@@ -17,7 +17,7 @@ from kuttab.node import identity
 from kuttab.observations import behind
 from kuttab.ports import observations as observation_port
 from kuttab.runtime import manager
-from kuttab.store import objects
+from kuttab.store import objects, saver
 from kuttab.wiring import (
     control,
     doors,
@@ -57,7 +57,10 @@ async def running(settings: settings_.Settings) -> AsyncIterator[Machine]:
     """The whole world at work. Leaving ends every process it started; what was not finished goes on at the next start."""
     gate = behind.Gate()
     with garbage.less_often():
-        async with opening.store(settings, gate.wait) as store, _world(settings, store, gate) as machine:
+        async with (
+            opening.store(settings, saver.Reliance(committed=gate.wait, synced=gate.sync)) as store,
+            _world(settings, store, gate) as machine,
+        ):
             yield machine
 
 

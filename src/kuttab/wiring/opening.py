@@ -8,18 +8,19 @@ from __future__ import annotations
 import contextlib
 import functools
 from collections.abc import AsyncIterator, Callable, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from kuttab.api import kinds, meta
 from kuttab.base import clock, errors
 from kuttab.client import embedded
-from kuttab.store import lock, objects
+from kuttab.store import lock, objects, saver
 from kuttab.wiring import settings as settings_
 
 if TYPE_CHECKING:
     from kuttab.admission import limits
 
 USER = "local"
+_ALONE: Final = saver.Reliance()
 
 
 @contextlib.asynccontextmanager
@@ -30,13 +31,11 @@ async def opened(settings: settings_.Settings) -> AsyncIterator[embedded.Embedde
 
 
 @contextlib.asynccontextmanager
-async def store(
-    settings: settings_.Settings, before_commit: Callable[[], None] | None = None
-) -> AsyncIterator[objects.Store]:
+async def store(settings: settings_.Settings, reliance: saver.Reliance = _ALONE) -> AsyncIterator[objects.Store]:
     """The store of a data folder, made when there is none, for one owner. Raises LockedError, CorruptError."""
     settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
     time = clock.SystemClock()
-    options = objects.Options(before_commit=before_commit)
+    options = objects.Options(reliance=reliance)
     with lock.Lock(settings.data, time):
         async with objects.Store(settings.objects_db, clock=time, options=options) as found:
             yield found

@@ -61,7 +61,7 @@ class Disk:
 
         self.opened += 1
         sqlite.connect(path).close()
-        return sqlite3.connect(path, isolation_level=None, factory=Connection)
+        return sqlite3.connect(path, isolation_level=None, check_same_thread=False, factory=Connection)
 
     def times(self, count: int, code: int) -> None:
         """Fail so many times with an error code."""

@@ -1,0 +1,224 @@
+"""Committing entries on one connection that is given up when it cannot be trusted.
+
+After anything but a full or locked disk the connection is closed; the next try opens the file anew, moves its write-ahead log into place,
+checks it, and writes what is missing, whatever was committed since the last fsync included. (An fsync that failed once may "succeed" the
+second time without having written anything.)
+"""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import os
+import sqlite3
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from kuttab.base import errors
+from kuttab.store import log, sqlite
+
+_SAME_CONNECTION = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_BUSY)
+_COMPACT_ROWS: Final = 512
+_CHECKPOINT_ROWS: Final = 1024
+"""Entries after which the write-ahead log is moved into the database: some 16 MB of pages."""
+
+Connect = Callable[[], sqlite3.Connection]
+
+
+@dataclass(frozen=True, slots=True)
+class Reliance:
+    """What entries may rely on outside their own file; both are called before the entries go where it must have gone first.
+
+    Raises UnavailableError, or DeadlineError when it needs more time.
+    """
+
+    committed: Callable[[float], None] = lambda _: None
+    """Wait so many seconds until it outlives this program."""
+    synced: Callable[[], None] = lambda: None
+    """Bring what is committed of it to the disk."""
+
+
+class Saver:
+    """Saves groups on one connection, reopening it when it cannot be trusted. Used by one thread at a time."""
+
+    def __init__(self, path: Path | None, connect: Connect, durable: int) -> None:
+        self.path = path
+        self._connect = connect
+        self._connection: sqlite3.Connection | None = None
+        self._identity = _identity(path)
+        self._loose: collections.deque[log.Entry] = collections.deque()
+        """Entries that were committed and are not known to be on disk."""
+        self._synced = durable
+        self._rows = 0
+        self.last = durable
+        """The last revision committed."""
+        self.compacting = 0
+
+    def open(self) -> sqlite3.Connection:
+        """The connection, opened if need be."""
+        if self._connection is None:
+            self._connection = self._connect()
+            self._connection.execute("PRAGMA synchronous = NORMAL")
+            self._connection.execute("PRAGMA wal_autocheckpoint = 0")
+        return self._connection
+
+    @property
+    def distrusted(self) -> bool:
+        """Whether the connection was given up: even without anything new, the file has to be looked at."""
+        return self._connection is None
+
+    def save(self, entries: Sequence[log.Entry], *, hasty: bool = False) -> None:
+        """Commit a group, or raise: UnavailableError to try again, CorruptError to stop for good.
+
+        ``hasty``: in the time of those who wait, so neither wait for locks nor clean up.
+        """
+        with self._telling():
+            if _identity(self.path) != self._identity:
+                raise errors.UnavailableError(f"{self.path} was removed or replaced while in use; put it back")
+            if self._connection is None:
+                self._reopen()
+            if entries and entries[0].revision <= self.last:
+                entries = [entry for entry in entries if entry.revision > self.last]
+            if hasty:
+                with sqlite.impatient(self.open()) as connection:
+                    self._append(connection, entries)
+            elif self.compacting:
+                with sqlite.transaction(self.open()) as connection:
+                    self._append(connection, entries)
+                    done = log.compact(connection, self.compacting, _COMPACT_ROWS)
+                if done:
+                    self.compacting = 0
+            else:
+                self._append(self.open(), entries)
+        self._commit(entries)
+
+    def _append(self, connection: sqlite3.Connection, entries: Sequence[log.Entry]) -> None:
+        if entries:
+            log.append(connection, entries)
+
+    def _commit(self, entries: Sequence[log.Entry]) -> None:
+        if entries:
+            self.last = entries[-1].revision
+            self._loose.extend(entries)
+            self._rows += len(entries)
+
+    def sync(self) -> None:
+        """Bring what was committed up to now to the disk; the only call that may be made beside others. UnavailableError."""
+        if self.path is None:
+            return
+        try:
+            sqlite.sync_log(self.path)
+        except FileNotFoundError as error:
+            raise errors.UnavailableError(
+                f"{self.path.name}-wal of {self.path} was removed while in use; put it back"
+            ) from error
+
+    def synced(self, revision: int) -> None:
+        """An fsync that began when everything up to this revision was committed has succeeded."""
+        self._synced = max(self._synced, revision)
+        while self._loose and self._loose[0].revision <= self._synced:
+            self._loose.popleft()
+
+    def distrust(self, error: OSError) -> errors.KuttabError:
+        """An fsync has failed: what was committed since the last one has to be looked at; the error in our words."""
+        self.close()
+        return sqlite.translate(error, self.path)
+
+    def tidy(self) -> None:
+        """Move the write-ahead log into the database when it has become long; everything committed is synced then."""
+        if self._rows < _CHECKPOINT_ROWS or self._connection is None:
+            return
+        with self._telling():
+            self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+        self._rows = 0
+
+    def close(self) -> None:
+        """Give the connection up."""
+        if self._connection is not None:
+            with contextlib.suppress(sqlite3.Error):  # a broken connection may fail to close; it is gone either way
+                self._connection.close()
+            self._connection = None
+
+    @contextlib.contextmanager
+    def _telling(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.IntegrityError as error:
+            raise errors.CorruptError(
+                f"{self.path} was changed by another process ({error}); end that process and start again"
+            ) from error
+        except (sqlite3.Error, OSError) as error:
+            code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+            if self.path is not None and code not in _SAME_CONNECTION:
+                self.close()
+            raise sqlite.translate(error, self.path) from error
+
+    def _reopen(self) -> None:
+        try:
+            self._recover(self.open())
+        except BaseException:
+            self.close()
+            raise
+
+    def _recover(self, connection: sqlite3.Connection) -> None:
+        busy = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+        if busy:
+            raise errors.UnavailableError(f"{self.path} is being read; trying again")
+        verdict = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+        if verdict != "ok":
+            raise sqlite.damaged(self.path, verdict)
+        found = connection.execute("SELECT coalesce(max(id), 0) FROM log").fetchone()[0]
+        self.last = max(self._synced, found)
+        self.synced(self.last)
+        lost = list(self._loose)  # by the disk, though it was committed
+        for start in range(0, len(lost), log.GROUP):
+            log.append(connection, lost[start : start + log.GROUP])
+        self._rows += len(lost)
+        self.last = lost[-1].revision if lost else self.last
+
+
+def _identity(path: Path | None) -> tuple[int, int] | None:
+    if path is None:
+        return None
+    try:
+        found = os.stat(path)
+    except OSError:
+        return (0, 0)
+    return (found.st_dev, found.st_ino)
+
+
+class Entries:
+    """Entries on their way to a saver: what is queued, and the group that is being saved until that has succeeded."""
+
+    def __init__(self, saver: Saver, reliance: Reliance) -> None:
+        self._saver = saver
+        self._reliance = reliance
+        self._queued: collections.deque[log.Entry] = collections.deque()
+        self._group: list[log.Entry] = []
+
+    def __bool__(self) -> bool:
+        return bool(self._queued or self._group)
+
+    def put(self, entry: log.Entry) -> None:
+        """Queue an entry; the only call that may be made beside others."""
+        self._queued.append(entry)
+
+    def save(self, *, patience: float, hasty: bool = False) -> bool:
+        """Commit the next group; False when there is none."""
+        while self._queued and len(self._group) < log.GROUP:
+            self._group.append(self._queued.popleft())
+        if self._group or self._saver.distrusted or (self._saver.compacting and not hasty):
+            if hasty and self._saver.distrusted:
+                raise errors.UnavailableError("the database has to be looked at first")
+            self._reliance.committed(patience)
+            self._saver.save(self._group, hasty=hasty)
+        found = bool(self._group)
+        self._group.clear()
+        return found
+
+    def clear(self) -> None:
+        """Drop what is queued."""
+        self._queued.clear()
+        self._group.clear()
