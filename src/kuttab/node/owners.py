@@ -80,6 +80,11 @@ def pod(
     return meta.Resource(api_version="v1", kind="Pod", metadata=metadata, spec=spec)  # type: ignore[call-arg]
 
 
+def named(fresh: meta.Resource, uid: str) -> meta.Resource:
+    """A Pod that may be written later, under this uid."""
+    return meta.evolve(fresh, metadata=meta.evolve(fresh.metadata, uid=uid))
+
+
 def trial_labels(subject: trial.Trial) -> dict[str, str]:
     """The labels that a Trial gives to all pods of its job."""
     return {**(subject.metadata.labels or {}), keys.LABEL_TRIAL: subject.name}

@@ -31,6 +31,11 @@ ANNOTATION_ROLE = "kuttab.org/role"
 """Which kind of replica a pod is, for jobs that have several."""
 
 
+def written(pod: meta.Resource) -> bool:
+    """Whether the pod is in the object store; one that runs but a moment may never come there."""
+    return bool(pod.metadata.resource_version)
+
+
 @dataclass(frozen=True, slots=True)
 class ContainerState:
     """What has become of a container; ``exit`` None while it runs, ``token`` empty when it never did."""

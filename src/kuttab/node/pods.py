@@ -21,7 +21,7 @@ from pathlib import Path
 from kuttab.api import kinds, meta
 from kuttab.api import trial as trials
 from kuttab.base import clock as clocks
-from kuttab.base import errors, log
+from kuttab.base import errors, ids, log
 from kuttab.node import identity, meters, pod_run, pod_status, prepare, processes, settings, volumes
 from kuttab.ports import objects as port
 
@@ -45,6 +45,7 @@ class Kubelet:
         open_meter: meters.OpenMeter,
         door: Door | None = None,
         report_url: Callable[[str], str] | None = None,
+        new_uid: ids.NewUid = ids.random_uid,
     ) -> None:
         self.objects = objects
         self.settings = node
@@ -54,6 +55,7 @@ class Kubelet:
         self._open_meter = open_meter
         self._door = door
         self._report_url = report_url
+        self.new_uid = new_uid
         self._wake = asyncio.Event()
         self._sampled = 0.0
         self._inherited: dict[str, str] = {}
@@ -125,8 +127,15 @@ class Kubelet:
 
         run.hold = asyncio.get_running_loop().call_later(self.settings.hold_seconds, due)
 
+    async def clear(self, plan: prepare.Plan) -> bool:
+        """Remove what a start that nobody wrote down has left in the plan's folder, after a kill; whether there was anything."""
+        if not plan.folder.exists():
+            return False
+        await asyncio.to_thread(shutil.rmtree, plan.folder)
+        return True
+
     async def _prepare_durably(self, run: pod_run.Run) -> None:
-        """Prepare while the Pod's creation is brought to the disk."""
+        """Prepare while the creation of the Pod, or of its job, is made to outlive this program."""
         settled = asyncio.ensure_future(self.objects.settle(survives=port.Survives.KILL))
         try:
             await asyncio.sleep(0)
@@ -218,8 +227,29 @@ class Kubelet:
         await self._tell(run)
         return True
 
+    async def enter(self, run: pod_run.Run) -> bool:
+        """See that a run's Pod is written; False when it cannot be, because its name or namespace is not to be had."""
+        if pod_status.written(run.pod):
+            return True
+        assert isinstance(self.objects, port.Entries)
+        try:
+            made = await self.objects.enter(run.pod)
+        except errors.AlreadyExistsError:
+            made = await self.objects.get(kinds.POD, run.pod.namespace, run.pod.name)
+        except (errors.NotFoundError, errors.ForbiddenError):
+            return False  # the namespace is gone or going
+        if made.uid != run.pod.uid:
+            return False
+        assert isinstance(made, meta.Resource)
+        run.pod = made
+        return True
+
     async def _tell(self, run: pod_run.Run) -> None:
         """Write down that the run is running."""
+        if not await self.enter(run):
+            run.mark(pod_status.DELETED, f"there cannot be a pod {run.pod.name!r} now")
+            self.stop(run)
+            return
         for container in run.containers:
             if container.live and container.child is not None:
                 container.state = replace(container.state, token=container.child.token)
@@ -310,9 +340,17 @@ class Kubelet:
         if run.hold is not None:
             run.hold.cancel()
         status = self._document(run, phase)
-        await self._write(run, lambda pod: self.objects.update_status(meta.evolve(released(pod), status=status)))
+        if self._missed(run, phase) and await self.enter(run):
+            await self._write(run, lambda pod: self.objects.update_status(meta.evolve(released(pod), status=status)))
+        else:
+            run.pod = meta.evolve(run.pod, status=status)
         run.finished = True
         self.runs.pop(run.pod.uid, None)
+
+    def _missed(self, run: pod_run.Run, phase: str) -> bool:
+        """Whether anybody would miss the Pod if it was not written: not when it has just succeeded, or its job goes."""
+        over = run.reason == pod_status.DELETED or (run.plan.fleeting and phase == pod_status.SUCCEEDED)
+        return pod_status.written(run.pod) or not over
 
     def _document(self, run: pod_run.Run, phase: str) -> meta.Json:
         return pod_status.document(

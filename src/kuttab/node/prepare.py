@@ -53,6 +53,8 @@ class Plan:
     files: Mapping[str, str] = field(default_factory=dict)
     """Container path to text of files that an operator would mount."""
     checkpoint: tuple[str, Path] | None = None
+    fleeting: bool = False
+    """Whether nobody misses the pod if it has succeeded before it was written."""
     report_url: str = ""
     """Where programs of the measured container may report over HTTP."""
     volumes_folder: Path | None = None

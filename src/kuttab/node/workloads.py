@@ -90,7 +90,9 @@ class Controller(abc.ABC):
     failed_reason = job_rules.POLICY
     """Reason of a job that :meth:`judge` fails."""
     quiet_start = False
-    """Whether a job's start, which its status at the end tells as well, is written down only when it does not end in a moment."""
+    """Whether a job's start, which its status at the end tells as well, is written down only when it does not end in a moment.
+
+    So is the Pod of a trial that has but one."""
 
     def __init__(
         self,
@@ -230,6 +232,8 @@ class Controller(abc.ABC):
     async def _follow(self, job: meta.Resource, work: Work) -> meta.Resource:
         """Move every run on; returns the job as it is then."""
         if any(run.met and not run.reason and not run.failed for run in work.runs.values()):
+            for run in work.runs.values():
+                await self._kubelet.enter(run)  # the next start of this program must find what is being stopped
             job = await self._announce(job, work)
             self._halt(work, pod_status.EARLY_STOPPED, _early(job))
         order = sorted(work.runs.items(), key=lambda item: (not self.first(job, item[0]), item[0]))
@@ -261,6 +265,8 @@ class Controller(abc.ABC):
         return written
 
     async def _deleted(self, run: pod_run.Run) -> bool:
+        if not pod_status.written(run.pod):
+            return False
         try:
             found = await self._objects.get(kinds.POD, run.pod.namespace, run.pod.name)
         except errors.NotFoundError:
@@ -349,9 +355,13 @@ class Controller(abc.ABC):
             return 0.0
         work.created[task] = pod
         followed = subject if measured == task else None
-        if followed is not None and pod_status.attempt(pod) and meters.pulled(followed):
-            await self._observations.fence(owners.trial_key(followed), pod.uid)
         plan = replace(await self._plan(job, pod, followed, launch), owner=subject)
+        again = bool(pod_status.attempt(pod))
+        if not pod_status.written(pod):
+            plan = replace(plan, fleeting=True)
+            again = await self._kubelet.clear(plan)
+        if followed is not None and again and meters.pulled(followed):
+            await self._observations.fence(owners.trial_key(followed), pod.uid)
         try:
             run = await self._kubelet.start(pod, plan, lambda: self._enqueue(job.namespace, job.name))
         except errors.UnavailableError as problem:
@@ -377,9 +387,18 @@ class Controller(abc.ABC):
         }
         labels = {**owners.job_labels(job), **launch.labels}
         fresh = owners.pod(job, launch.template, subject, name=launch.name, labels=labels, annotations=annotations)
-        made = await owners.create(self._objects, fresh, job)
+        if work.attempts == 0 and self._fleeting(job, subject):
+            made: meta.Resource | None = owners.named(fresh, self._kubelet.new_uid())
+        else:
+            made = await owners.create(self._objects, fresh, job)
         work.attempts += 1
         return made
+
+    def _fleeting(self, job: meta.Resource, subject: trial.Trial | None) -> bool:
+        """Whether the only Pod of a job need not be written when it succeeds in a moment: the trial lets go of the job right after."""
+        alone = self.quiet_start and self.alone(job)
+        kept = subject is None or subject.spec.retain_run
+        return alone and not kept and isinstance(self._objects, port.Entries)
 
     async def _plan(
         self, job: meta.Resource, pod: meta.Resource, followed: trial.Trial | None, launch: Launch
@@ -426,6 +445,9 @@ class Controller(abc.ABC):
     async def _let_go(self, work: Work) -> None:
         """Take our finalizer off Pods that were created and never started."""
         for task, pod in list(work.created.items()):
+            if not pod_status.written(pod):
+                del work.created[task]
+                continue
             try:
                 current = await self._objects.get(kinds.POD, pod.namespace, pod.name)
                 assert isinstance(current, meta.Resource)

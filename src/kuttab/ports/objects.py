@@ -9,7 +9,7 @@ from __future__ import annotations
 import enum
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from kuttab.api import kinds, meta
 
@@ -73,6 +73,15 @@ class RawLists(Protocol):
         self, kind: kinds.Kind, namespace: str | None, *, limit: int, continue_token: str = ""
     ) -> Bodies:
         """A page of a whole collection; the errors of :meth:`Objects.list`."""
+        ...
+
+
+@runtime_checkable
+class Entries(Protocol):
+    """What a client may offer besides: to create an object under a uid that was given out before."""
+
+    async def enter(self, obj: meta.Object) -> meta.Object:
+        """As :meth:`Objects.create`, but the object's uid stays; it must be one that no other object ever had."""
         ...
 
 

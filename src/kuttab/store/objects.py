@@ -240,14 +240,14 @@ class Store:
     # ``trusted`` says that the object is a value of the right types that its caller keeps no hold of, as everything that controllers
     # make; it is stored as it is. Of anybody else's object the store keeps what its JSON text says.
 
-    def create(self, obj: meta.Object, *, dry_run: bool = False, trusted: bool = False) -> meta.Object:
-        """The stored object; AlreadyExistsError, InvalidError, NotFoundError for its namespace."""
+    def create(self, obj: meta.Object, *, dry_run: bool = False, trusted: bool = False, uid: str = "") -> meta.Object:
+        """The stored object, under a new uid if none was given out; AlreadyExistsError, InvalidError, NotFoundError for its namespace."""
         self._check_writable()
         kind = kinds.of(obj)
         lifecycle.check_create(kind, obj)
         self._check_namespace(kind, obj)
         for attempt in range(_GENERATE_TRIES):
-            new = lifecycle.created(kind, obj, uid=self._new_uid(), now=self._now(), revision=self.revision + 1)
+            new = lifecycle.created(kind, obj, uid=uid or self._new_uid(), now=self._now(), revision=self.revision + 1)
             key = _key(kind, new)
             if self.state.current(kind, key) is None:
                 return self._apply(log.Op.ADDED, kind, key, new, None, dry_run=dry_run, trusted=trusted)

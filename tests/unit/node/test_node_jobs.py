@@ -318,7 +318,7 @@ async def test_finished_job_is_deleted_in_time_but_not_before_its_trial_knows(ma
 
 async def test_job_of_a_trial_is_labelled_and_measured(machine):
     """Pods carry the Trial's labels and env, and its metrics are complete before the Job is (S17)."""
-    owner = await machine.trial(metadataLabels={"katib.kubeflow.org/experiment": "exp", "mine": "1"})
+    owner = await machine.trial(metadataLabels={"katib.kubeflow.org/experiment": "exp", "mine": "1"}, retainRun=True)
     await machine.job(
         "import os; print('loss=0.5'); print(os.environ['KATIB_TRIAL_NAME']); print('loss=0.25')", owner=owner
     )
