@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from kuttab.base import errors
+from kuttab.base import disk, errors
 from kuttab.store import log, sqlite
 
 _SAME_CONNECTION = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_BUSY)
@@ -45,6 +45,7 @@ class Saver:
 
     def __init__(self, path: Path | None, connect: Connect, durable: int) -> None:
         self.path = path
+        self._log = None if path is None else sqlite.log_of(path)
         self._connect = connect
         self._connection: sqlite3.Connection | None = None
         self._identity = _identity(path)
@@ -106,14 +107,12 @@ class Saver:
 
     def sync(self) -> None:
         """Bring what was committed up to now to the disk; the only call that may be made beside others. UnavailableError."""
-        if self.path is None:
+        if self._log is None:
             return
         try:
-            sqlite.sync_log(self.path)
+            disk.sync(self._log)
         except FileNotFoundError as error:
-            raise errors.UnavailableError(
-                f"{self.path.name}-wal of {self.path} was removed while in use; put it back"
-            ) from error
+            raise errors.UnavailableError(f"{self._log} was removed while in use; put it back") from error
 
     def synced(self, revision: int) -> None:
         """An fsync that began when everything up to this revision was committed has succeeded."""
@@ -206,7 +205,7 @@ class Entries:
         self._queued.append(entry)
 
     def save(self, *, patience: float, hasty: bool = False) -> bool:
-        """Commit the next group; False when there is none."""
+        """Commit the next group; whether there is another one."""
         while self._queued and len(self._group) < log.GROUP:
             self._group.append(self._queued.popleft())
         if self._group or self._saver.distrusted or (self._saver.compacting and not hasty):
@@ -214,9 +213,8 @@ class Entries:
                 raise errors.UnavailableError("the database has to be looked at first")
             self._reliance.committed(patience)
             self._saver.save(self._group, hasty=hasty)
-        found = bool(self._group)
         self._group.clear()
-        return found
+        return bool(self._queued)
 
     def clear(self) -> None:
         """Drop what is queued."""

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
-from kuttab.base import disk, errors
+from kuttab.base import errors
 
 APPLICATION_ID: Final = 0x6B757474
 """The letters ``kutt`` at byte 68 of the file."""
@@ -158,9 +158,10 @@ def migrate(connection: sqlite3.Connection, schema: Steps) -> None:
             raise
 
 
-def sync_log(path: Path) -> None:
-    """Bring what is committed in the write-ahead log to the disk: what a commit with ``synchronous = FULL`` does at its end. OSError."""
-    disk.sync(_log_of(path))
+def log_of(path: Path) -> Path:
+    """Where the write-ahead log of a database is. Synced, its commits are on disk: ``synchronous = FULL`` does that at the end of each."""
+    real = path.resolve()
+    return real.with_name(real.name + "-wal")
 
 
 @contextlib.contextmanager
@@ -280,13 +281,8 @@ def _check_version(path: Path, version: int, schema: Steps) -> None:
         )
 
 
-def _log_of(path: Path) -> Path:
-    real = path.resolve()
-    return real.with_name(real.name + "-wal")
-
-
 def _has_log(path: Path) -> bool:
-    return _log_of(path).exists()
+    return log_of(path).exists()
 
 
 def _reading(path: Path) -> sqlite3.Connection:

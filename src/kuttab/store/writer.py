@@ -80,6 +80,8 @@ class ThreadWriter:
         """Whose turn it is to use the saver."""
         self._called = threading.Event()
         self._hurry = threading.Event()
+        self._awaited = threading.Event()
+        """Somebody waits for a commit, not for the sync after it."""
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="kuttab-store", daemon=True)
         self._thread.start()
@@ -110,6 +112,8 @@ class ThreadWriter:
                 _LOG.debug("store.hasty.failed", problem=problem)
             finally:
                 self._turn.release()
+        if keep:
+            self._awaited.set()
         self._hurry.set()
 
     def relieve(self) -> None:
@@ -176,10 +180,10 @@ class ThreadWriter:
         while more:
             with self._turn:
                 more = self._entries.save(patience=_PATIENCE)
-            if more:
-                self._notify()  # it is kept
-        with self._turn:
-            revision = self._saver.last
+                revision = self._saver.last
+        if self._awaited.is_set():
+            self._awaited.clear()
+            self._notify()
         self._reliance.synced()
         try:
             self._saver.sync()
