@@ -20,6 +20,8 @@ from kuttab.algorithms.gp_view import View
 
 _MOST_RESTARTS = 9
 _HUGE = 1e150  # differences of values must stay finite
+_LEAST_STEP = 1e-9
+"""Share of the range below which a step is lost in rounding, and the lengths of paths in such steps are not finite."""
 
 
 @dataclass(frozen=True)
@@ -178,7 +180,7 @@ class Replay:
         elif plan.mean is not None:
             mean = np.array(plan.mean)[columns.gaussian]
         kind = Mixed if columns.level or columns.choice else Continuous
-        return kind(columns, plan.sigma, population or plan.population, mean, plan.seed)
+        return kind(columns, max(plan.sigma, _LEAST_STEP), population or plan.population, mean, plan.seed)
 
     def feed(self, numbers: NDArray[np.int64], codes: Array, y: Array) -> None:
         """Bring the state to these results, ordered by number; NaN is a failure and counts as worse than any value."""

@@ -62,3 +62,20 @@ def test_gaps_copies_and_nan_are_no_crash(name: str) -> None:
         assert len(reply.items) == count or reply.wait or reply.exhausted
         for item in reply.items:
             assert space.contains(space.codes(item.parameters), free)
+
+
+@pytest.mark.parametrize("choices", [["a", "b"], []])
+@pytest.mark.parametrize("sigma", ["1e-214", "1e-12", "10"])
+def test_the_step_of_an_evolution_strategy_may_be_any(sigma: str, choices: list[str]) -> None:
+    """Steps that vanish in rounding are no warnings and no NaN, whatever is told in them."""
+    more = [parameter("c", "categorical", choices=choices)] if choices else []
+    space = spaces.from_specs([parameter("x", "double", min="0", max="1e-9"), *more])
+    kind = registry.load("cmaes")
+    given, problems = kind.Settings.parse({"sigma": sigma})
+    assert given is not None, problems
+    log = histories.History(space)
+    problem = algorithms.Problem(space, seed=0, settings=given, max_trials=60)
+    for number in range(0, 60, 3):
+        for offset, item in enumerate(kind(problem).propose(log, number, 3).items):
+            assert space.contains(space.codes(item.parameters))
+            log.put(histories.Trial(number + offset, item.parameters, TrialState.SUCCEEDED, (0.5,)))
