@@ -201,10 +201,14 @@ class Processes:
     async def clear(self, child: Child) -> None:
         """Make sure that nothing of an ended process is left, and forget it then. UnavailableError as :meth:`end`."""
         pause, waited = 0.002, 0.0
-        while (left := self._leftovers(child)) or (self._doubtful and not waited):
+        struck: dict[int, str] = {}
+        while (left := self._leftovers(child) | _alive(struck)) or (self._doubtful and not waited):
             if waited > _CLEAR_SECONDS:
                 raise errors.UnavailableError(f"processes {sorted(left)} of pod {child.pod} do not end though killed")
             for pid in left:
+                # One that is being torn down has lost its marker already: it is known by its number and start.
+                if pid not in struck and (found := identity.stat(pid)) is not None:
+                    struck[pid] = found.started
                 _signal_one(pid, signal.SIGKILL)
             await asyncio.sleep(pause)
             waited += pause
@@ -311,6 +315,10 @@ def verdict(error: Exception, what: str) -> errors.KuttabError:
     if isinstance(error, OSError) and error.errno in _SCARCE:
         return errors.UnavailableError(text)
     return CannotRunError(text)
+
+
+def _alive(known: Mapping[int, str]) -> set[int]:
+    return {pid for pid, started in known.items() if _same(pid, started)}
 
 
 def _same(pid: int, started: str) -> bool:

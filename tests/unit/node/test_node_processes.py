@@ -185,6 +185,24 @@ async def test_d20_detached_daemon_is_found_and_ended(node, tmp_path):
     assert gone(pid)
 
 
+async def test_d20_what_is_being_torn_down_is_waited_for(node, tmp_path, monkeypatch):
+    """A struck process loses its environment, and the marker in it, before it is gone: it is waited for by number and start."""
+    strike, environment = processes._signal_one, identity.environment
+    struck = []
+
+    def slowly(pid, number):
+        if struck.count(pid) == 2:
+            strike(pid, number)
+        struck.append(pid)
+
+    monkeypatch.setattr(processes, "_signal_one", slowly)
+    monkeypatch.setattr(identity, "environment", lambda pid: {} if pid in struck else environment(pid))
+    await run(node, command(tmp_path, DAEMON + "time.sleep(0.2)\n"))
+    pid = int((tmp_path / "log").read_text())
+    assert struck.count(pid) >= 3
+    assert gone(pid)
+
+
 async def test_d20_detached_daemon_is_found_without_adoption(node, tmp_path):
     """The same where the system cannot make us adopt orphans: the whole machine is searched."""
     node._adopting = False
