@@ -6,9 +6,10 @@ Ends wait here until somebody commits: the next job of the log's thread, which d
 from __future__ import annotations
 
 import collections
+import contextlib
 import importlib
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,7 +43,8 @@ class Shared:
             if not ends and not jobs:
                 return []
             self._closed = False
-            results = self._opened().run([*ends, *jobs])
+            with self._minding(ends):
+                results = self._opened().run([*ends, *jobs])
             self._put_back(ends, results)
             return results[len(ends) :]
 
@@ -67,12 +69,22 @@ class Shared:
         if hasty and (found is None or found.file is None):  # not there yet, or behind a network
             raise errors.DeadlineError("metric rows wait for their database")
         found, ends = self._opened(), self._taken()
-        results = found.run(ends, synced=False, hasty=hasty) if ends else []
+        with self._minding(ends):
+            results = found.run(ends, synced=False, hasty=hasty) if ends else []
         self._loose = found.file
         return self._put_back(ends, results)
 
     def _taken(self) -> list[database.Job]:
         return [self._ends.popleft() for _ in range(len(self._ends))]  # others may be added meanwhile
+
+    @contextlib.contextmanager
+    def _minding(self, ends: list[database.Job]) -> Iterator[None]:
+        """Within, an error that is no answer, a defect, loses no end."""
+        try:
+            yield
+        except BaseException:
+            self._ends.extendleft(reversed(ends))
+            raise
 
     def _put_back(self, ends: list[database.Job], results: list[Any]) -> Exception | None:
         """Keep the ends that failed, in order; the first one's error."""

@@ -56,6 +56,7 @@ class Saver:
         self.last = durable
         """The last revision committed."""
         self.compacting = 0
+        self._compacted = 0
 
     def open(self) -> sqlite3.Connection:
         """The connection, opened if need be."""
@@ -89,6 +90,7 @@ class Saver:
                 with sqlite.transaction(self.open()) as connection:
                     self._append(connection, entries)
                     done = log.compact(connection, self.compacting, _COMPACT_ROWS)
+                self._compacted = self.compacting
                 if done:
                     self.compacting = 0
             else:
@@ -133,6 +135,13 @@ class Saver:
             self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
         self._rows = 0
 
+    def _check_whole(self, connection: sqlite3.Connection) -> None:
+        """Only a tail can be lost and written again; CorruptError when something is missing before what is there."""
+        there = {row[0] for row in connection.execute("SELECT id FROM log WHERE id > ?", (self._synced,))}
+        for entry in self._loose:
+            if self._compacted < entry.revision <= self.last and entry.revision not in there:
+                raise sqlite.damaged(self.path, f"revision {entry.revision} is missing")
+
     def close(self) -> None:
         """Give the connection up."""
         if self._connection is not None:
@@ -170,6 +179,7 @@ class Saver:
             raise sqlite.damaged(self.path, verdict)
         found = connection.execute("SELECT coalesce(max(id), 0) FROM log").fetchone()[0]
         self.last = max(self._synced, found)
+        self._check_whole(connection)
         self.synced(self.last)
         lost = list(self._loose)  # by the disk, though it was committed
         for start in range(0, len(lost), log.GROUP):

@@ -137,23 +137,49 @@ async def test_a_failed_fsync_is_never_acknowledged_and_nothing_is_written_twice
 async def test_what_the_disk_forgot_is_written_again(tmp_path: Path, syncs: Syncs) -> None:
     """A failed fsync may have lost what was committed and even acknowledged against a kill: it is all written once more."""
     path = tmp_path / "objects.db"
+    held, forgotten = threading.Event(), []
+
+    def forget(number: int) -> None:
+        assert held.wait(PATIENCE), f"fsync {number} was never let go"
+        if not forgotten:
+            with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection:
+                forgotten.append(connection.execute("DELETE FROM log WHERE id > ?", (store.durable,)).rowcount)
+            raise OSError(5, "Input/output error")
+
     async with make(path) as store:
-        begin, last = syncs.count, store.revision
-
-        def forget(number: int) -> None:
-            if number == begin + 1:
-                with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection:
-                    connection.execute("DELETE FROM log WHERE id > ?", (last,))
-                assert names(path) == []
-                raise OSError(5, "Input/output error")
-
         syncs.before = forget
         made = [store.create(builders.trial(f"t{number:03}")) for number in range(300)]  # more than one group
         await store.settle(survives=KILL)
+        assert names(path) == [obj.name for obj in made]
+        held.set()
         await asyncio.wait_for(store.settle(), PATIENCE)
+        assert forgotten[0] >= 300
         assert names(path) == [obj.name for obj in made]
     async with make(path) as store:
         assert store.get(kinds.TRIAL, "default", "t299") == made[-1]
+
+
+async def test_a_hole_is_damage(tmp_path: Path, syncs: Syncs) -> None:
+    """If something is missing before what is there, nothing is written on top of that, and nothing more is acknowledged."""
+    path = tmp_path / "objects.db"
+    held = threading.Event()
+
+    def pierce(number: int) -> None:
+        assert held.wait(PATIENCE), f"fsync {number} was never let go"
+        with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection:
+            connection.execute("DELETE FROM log WHERE name = 't1'")
+        raise OSError(5, "Input/output error")
+
+    store = await make(path).open()
+    syncs.before = pierce
+    for number in range(3):
+        store.create(builders.trial(f"t{number}"))
+    await store.settle(survives=KILL)
+    held.set()
+    with pytest.raises(errors.CorruptError, match=r"is damaged \(revision 4 is missing"):
+        await asyncio.wait_for(store.settle(), PATIENCE)
+    store.abandon()
+    assert names(path) == ["t0", "t2"]
 
 
 @pytest.mark.parametrize("seed", range(5))
