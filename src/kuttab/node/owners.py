@@ -85,6 +85,18 @@ def named(fresh: meta.Resource, uid: str) -> meta.Resource:
     return meta.evolve(fresh, metadata=meta.evolve(fresh.metadata, uid=uid))
 
 
+async def enter(objects: port.Objects, pod: meta.Resource) -> meta.Resource | None:
+    """Write a named Pod, or find it written; None when that cannot be: its name is taken, or its namespace is gone or going."""
+    assert isinstance(objects, port.Entries)
+    try:
+        made = await objects.enter(pod)
+    except errors.AlreadyExistsError:
+        made = await objects.get(kinds.POD, pod.namespace, pod.name)
+    except (errors.NotFoundError, errors.ForbiddenError):
+        return None
+    return made if made.uid == pod.uid and isinstance(made, meta.Resource) else None
+
+
 def trial_labels(subject: trial.Trial) -> dict[str, str]:
     """The labels that a Trial gives to all pods of its job."""
     return {**(subject.metadata.labels or {}), keys.LABEL_TRIAL: subject.name}

@@ -18,6 +18,7 @@ CANNOT_RUN = "ContainerCannotRun"
 EARLY_STOPPED = "EarlyStopped"
 DEADLINE = "DeadlineExceeded"
 DELETED = "Deleted"
+NAME_TAKEN = "NameTaken"
 
 START_ERROR_CODE = 128
 """Exit code of a container that could not be started, as container runtimes report it."""

@@ -22,7 +22,7 @@ from kuttab.api import kinds, meta
 from kuttab.api import trial as trials
 from kuttab.base import clock as clocks
 from kuttab.base import errors, ids, log
-from kuttab.node import identity, meters, pod_run, pod_status, prepare, processes, settings, volumes
+from kuttab.node import identity, meters, owners, pod_run, pod_status, prepare, processes, settings, volumes
 from kuttab.ports import objects as port
 
 _log = log.get(__name__)
@@ -228,26 +228,18 @@ class Kubelet:
         return True
 
     async def enter(self, run: pod_run.Run) -> bool:
-        """See that a run's Pod is written; False when it cannot be, because its name or namespace is not to be had."""
-        if pod_status.written(run.pod):
-            return True
-        assert isinstance(self.objects, port.Entries)
-        try:
-            made = await self.objects.enter(run.pod)
-        except errors.AlreadyExistsError:
-            made = await self.objects.get(kinds.POD, run.pod.namespace, run.pod.name)
-        except (errors.NotFoundError, errors.ForbiddenError):
-            return False  # the namespace is gone or going
-        if made.uid != run.pod.uid:
-            return False
-        assert isinstance(made, meta.Resource)
-        run.pod = made
+        """See that a run's Pod is written; False when it cannot be."""
+        if not pod_status.written(run.pod):
+            made = await owners.enter(self.objects, run.pod)
+            if made is None:
+                return False
+            run.pod = made
         return True
 
     async def _tell(self, run: pod_run.Run) -> None:
         """Write down that the run is running."""
         if not await self.enter(run):
-            run.mark(pod_status.DELETED, f"there cannot be a pod {run.pod.name!r} now")
+            run.mark(pod_status.NAME_TAKEN, f"there cannot be a pod {run.pod.name!r} now")
             self.stop(run)
             return
         for container in run.containers:
@@ -349,7 +341,9 @@ class Kubelet:
 
     def _missed(self, run: pod_run.Run, phase: str) -> bool:
         """Whether anybody would miss the Pod if it was not written: not when it has just succeeded, or its job goes."""
-        over = run.reason == pod_status.DELETED or (run.plan.fleeting and phase == pod_status.SUCCEEDED)
+        over = run.reason in (pod_status.DELETED, pod_status.NAME_TAKEN) or (
+            run.plan.fleeting and phase == pod_status.SUCCEEDED
+        )
         return pod_status.written(run.pod) or not over
 
     def _document(self, run: pod_run.Run, phase: str) -> meta.Json:

@@ -26,7 +26,7 @@ Task = tuple[str, int]
 """Role (empty where there is only one) and index."""
 
 SUSPENDED = "JobSuspended"
-NOT_COUNTED = (pod_status.NODE_LOST, SUSPENDED)
+NOT_COUNTED = (pod_status.NODE_LOST, pod_status.NAME_TAKEN, SUSPENDED)
 AT_ONCE = (pod_status.CANNOT_RUN, pod_status.LOG_TOO_LARGE)
 """Failures that another attempt cannot mend."""
 NO_PRIMARY = "NoPrimaryPod"
@@ -366,6 +366,8 @@ class Controller(abc.ABC):
             run = await self._kubelet.start(pod, plan, lambda: self._enqueue(job.namespace, job.name))
         except errors.UnavailableError as problem:
             self._events.record(job, "FailedStart", problem.message, warning=True)
+            if not pod_status.written(pod):
+                await self._show(work, task, pod)
             if problem.reason == "CreateContainerConfigError":
                 return _CONFIG_POLL
             raise
@@ -393,6 +395,14 @@ class Controller(abc.ABC):
             made = await owners.create(self._objects, fresh, job)
         work.attempts += 1
         return made
+
+    async def _show(self, work: Work, task: Task, pod: meta.Resource) -> None:
+        """Write a Pod that waits for its start: it may wait long."""
+        made = await owners.enter(self._objects, pod)
+        if made is None:
+            del work.created[task]
+        else:
+            work.created[task] = made
 
     def _fleeting(self, job: meta.Resource, subject: trial.Trial | None) -> bool:
         """Whether the only Pod of a job need not be written when it succeeds in a moment: the trial lets go of the job right after."""

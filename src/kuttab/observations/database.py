@@ -184,7 +184,8 @@ def sync(file: pathlib.Path) -> None:
 def move(file: pathlib.Path) -> None:
     """Make up for a sync that failed: move what is committed into the file, which syncs both. UnavailableError, CorruptError."""
     try:
-        with contextlib.closing(sqlite3.connect(file, isolation_level=None, timeout=1.0)) as connection:
+        uri = file.absolute().as_uri() + "?mode=rw"
+        with contextlib.closing(sqlite3.connect(uri, uri=True, isolation_level=None, timeout=1.0)) as connection:
             busy = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
             verdict = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
     except sqlite3.Error as error:

@@ -170,7 +170,7 @@ async def test_a_taken_name_costs_an_attempt(machines):
     machine = machines(hold_seconds=0.05)
     await machine.open()
     script = "import os, time; print('up', flush=True)\n" + UNTIL.format("../go")
-    job = await machine.job(script, owner=await machine.trial())
+    job = await machine.job(script, owner=await machine.trial(), backoffLimit=0)
     name = owners.pod_name(job, 0, 0)
     mine = meta.Resource(
         api_version="v1", kind="Pod", metadata=meta.ObjectMeta(name=name, namespace="default"), spec={"containers": []}
@@ -185,6 +185,35 @@ async def test_a_taken_name_costs_an_attempt(machines):
     assert (await machine.done())[0] == "Complete"
     assert await machine.get(kinds.POD, name) == mine
     assert all(pod_status.attempt(pod) == 1 for pod in await machine.pods())
+    await machine.close()
+
+
+async def test_a_pod_that_cannot_start_yet_is_written(machines):
+    """What waits for a ConfigMap is seen waiting; when that comes, it runs as any other."""
+    machine = machines(hold_seconds=LONG)
+    await machine.open()
+    env = {"name": "A", "valueFrom": {"configMapKeyRef": {"name": "later", "key": "a"}}}
+    await machine.job(
+        "import os; print('loss=' + os.environ['A'])", owner=await machine.trial(), container={"env": [env]}
+    )
+
+    async def waiting():
+        return await machine.pods()
+
+    [pod] = await machine.until(waiting)
+    assert pod_status.phase(pod) == "Pending"
+    assert "FailedStart" in [reason for _, reason, _ in machine.events.seen]
+    document = {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": "later", "namespace": "default"},
+        "data": {"a": "2"},
+    }
+    await machine.objects.create(kinds.load(document))
+    assert (await machine.done())[0] == "Complete"
+    assert machine.logs() == ["loss=2\n"]
+    [again] = await machine.pods()
+    assert (again.uid, pod_status.phase(again)) == (pod.uid, "Succeeded")
     await machine.close()
 
 
