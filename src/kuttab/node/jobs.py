@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from kuttab.api import kinds, meta, trial
-from kuttab.node import job_rules, meters, owners, pod_run, workloads
+from kuttab.node import job_rules, meters, owners, pod_run, tasks, workloads
 
 LABEL_INDEX = "batch.kubernetes.io/job-completion-index"
 
@@ -26,18 +26,18 @@ class Jobs(workloads.Controller):
         """Complete or Failed."""
         return job_rules.finished(job)
 
-    def policy(self, job: meta.Resource) -> workloads.Policy:
+    def policy(self, job: meta.Resource) -> tasks.Policy:
         """From the Job's spec."""
         spec = job.section("spec")
         shape = job_rules.Shape.read(spec)
-        return workloads.Policy(shape.backoff_limit, shape.deadline, shape.suspend, spec.get("ttlSecondsAfterFinished"))
+        return tasks.Policy(shape.backoff_limit, shape.deadline, shape.suspend, spec.get("ttlSecondsAfterFinished"))
 
-    def done(self, job: meta.Resource, work: workloads.Work) -> bool:
+    def done(self, job: meta.Resource, work: tasks.Work) -> bool:
         """Enough completions."""
         indexes = {index for _, index in work.succeeded}
         return job_rules.Shape.read(job.section("spec")).done(indexes, len(work.runs))
 
-    def wanted(self, job: meta.Resource, work: workloads.Work) -> list[workloads.Task]:
+    def wanted(self, job: meta.Resource, work: tasks.Work) -> list[tasks.Task]:
         """Indexes without a success, up to the parallelism."""
         shape = job_rules.Shape.read(job.section("spec"))
         indexes = shape.wanted({index for _, index in work.succeeded}, [index for _, index in work.runs])
@@ -48,11 +48,11 @@ class Jobs(workloads.Controller):
         shape = job_rules.Shape.read(job.section("spec"))
         return shape.parallelism == 1 and shape.completions in (None, 1)
 
-    def launch(self, job: meta.Resource, work: workloads.Work, task: workloads.Task) -> workloads.Launch:
+    def launch(self, job: meta.Resource, work: tasks.Work, task: tasks.Task) -> tasks.Launch:
         """The Job's template, with the index for Indexed Jobs."""
         spec = job.section("spec")
         index = {LABEL_INDEX: str(task[1])} if spec.get("completionMode") == "Indexed" else {}
-        return workloads.Launch(
+        return tasks.Launch(
             template=spec.get("template") or {},
             labels=index,
             annotations=index,
@@ -63,14 +63,14 @@ class Jobs(workloads.Controller):
     def judge(
         self,
         job: meta.Resource,
-        work: workloads.Work,  # noqa: ARG002
-        task: workloads.Task,  # noqa: ARG002
+        work: tasks.Work,  # noqa: ARG002
+        task: tasks.Task,  # noqa: ARG002
         run: pod_run.Run,
     ) -> tuple[str, str]:
         """By podFailurePolicy."""
         return job_rules.policy(job.section("spec"), run.exits)
 
-    def measures(self, job: meta.Resource, subject: trial.Trial) -> workloads.Task | None:
+    def measures(self, job: meta.Resource, subject: trial.Trial) -> tasks.Task | None:
         """The lowest index whose pod has the primary labels."""
         spec = job.section("spec")
         shape = job_rules.Shape.read(spec)
@@ -81,12 +81,12 @@ class Jobs(workloads.Controller):
                 return ("", index)
         return None
 
-    def restore(self, work: workloads.Work, old: Mapping[str, Any]) -> None:
+    def restore(self, work: tasks.Work, old: Mapping[str, Any]) -> None:
         """Counters of the status outlive the Pods they counted."""
         work.succeeded |= {("", index) for index in job_rules.parse_intervals(old.get("completedIndexes", ""))}
         work.failed[""] = max(work.failed.get("", 0), old.get("failed", 0))
 
-    def status(self, job: meta.Resource, work: workloads.Work, old: Mapping[str, Any]) -> meta.Json:
+    def status(self, job: meta.Resource, work: tasks.Work, old: Mapping[str, Any]) -> meta.Json:
         """Counters and conditions as Kubernetes writes them."""
         shape = job_rules.Shape.read(job.section("spec"))
         now = self._kubelet.now()

@@ -13,7 +13,7 @@ from typing import Any
 from kuttab.api import meta, trial
 from kuttab.base import clock as clocks
 from kuttab.base import ids
-from kuttab.node import job_rules, loopback, meters, owners, pod_run, pod_status, pods, replica_env, workloads
+from kuttab.node import job_rules, loopback, meters, owners, pod_run, pod_status, pods, replica_env, tasks, workloads
 from kuttab.node import replica_rules as rules
 from kuttab.ports import events as event_port
 from kuttab.ports import observations as observation_port
@@ -45,41 +45,41 @@ class Replicated(workloads.Controller):
         """Succeeded or Failed."""
         return rules.finished(job)
 
-    def policy(self, job: meta.Resource) -> workloads.Policy:
+    def policy(self, job: meta.Resource) -> tasks.Policy:
         """From ``runPolicy``."""
         run = job.section("spec").get("runPolicy") or {}
         limit = run.get("backoffLimit")
-        return workloads.Policy(
+        return tasks.Policy(
             backoff_limit=job_rules.DEFAULT_BACKOFF_LIMIT if limit is None else limit,
             deadline=run.get("activeDeadlineSeconds"),
             suspend=bool(run.get("suspend")),
             ttl=run.get("ttlSecondsAfterFinished"),
         )
 
-    def done(self, job: meta.Resource, work: workloads.Work) -> bool:
+    def done(self, job: meta.Resource, work: tasks.Work) -> bool:
         """The deciding replicas have succeeded."""
         return set(self._deciding(job)) <= work.succeeded
 
-    def wanted(self, job: meta.Resource, work: workloads.Work) -> list[workloads.Task]:
+    def wanted(self, job: meta.Resource, work: tasks.Work) -> list[tasks.Task]:
         """Every replica that neither runs nor has succeeded."""
         return [task for task in rules.tasks(self._groups(job)) if task not in work.runs and task not in work.succeeded]
 
-    def first(self, job: meta.Resource, task: workloads.Task) -> bool:
+    def first(self, job: meta.Resource, task: tasks.Task) -> bool:
         """Whether the end of this one is to be entered before that of others."""
         return task in self._deciding(job)
 
-    def launch(self, job: meta.Resource, work: workloads.Work, task: workloads.Task) -> workloads.Launch:
+    def launch(self, job: meta.Resource, work: tasks.Work, task: tasks.Task) -> tasks.Launch:
         """The replica's template, with what the operator adds."""
         spec, found = job.section("spec"), self._groups(job)
         group = next(group for group in found if group.role == task[0])
 
-        def port(of: workloads.Task) -> int:
+        def port(of: tasks.Task) -> int:
             if of not in work.ports:
                 work.ports[of] = self._ports.take()
             return work.ports[of]
 
         files = replica_env.mpi_files(spec, found, task) if self._family is rules.MPI else {}
-        return workloads.Launch(
+        return tasks.Launch(
             template=self._template(group),
             labels=rules.labels(self._family, job.name, task, found),
             annotations={},
@@ -95,9 +95,7 @@ class Replicated(workloads.Controller):
             pod["containers"] = [{**containers[0], **SLEEP}, *containers[1:]]
         return {**group.template, "spec": pod}
 
-    def judge(
-        self, job: meta.Resource, work: workloads.Work, task: workloads.Task, run: pod_run.Run
-    ) -> tuple[str, str]:
+    def judge(self, job: meta.Resource, work: tasks.Work, task: tasks.Task, run: pod_run.Run) -> tuple[str, str]:
         """By the replica's restart policy; nothing that fails after the job's success counts."""
         if self.done(job, work):
             return "Ignore", ""
@@ -107,7 +105,7 @@ class Replicated(workloads.Controller):
         message = f"{self._family.name} {job.namespace}/{job.name} has failed because its {task[0]} {task[1]} failed"
         return rules.judge(restart, run.exits), f"{message}: {run.cause}" if run.cause else message
 
-    def measures(self, job: meta.Resource, subject: trial.Trial) -> workloads.Task | None:
+    def measures(self, job: meta.Resource, subject: trial.Trial) -> tasks.Task | None:
         """The first replica in order whose pod has the primary labels; masters come first."""
         found = self._groups(job)
         masters = rules.masters(self._family, found)
@@ -122,18 +120,18 @@ class Replicated(workloads.Controller):
                 return task
         return None
 
-    def restore(self, work: workloads.Work, old: Mapping[str, Any]) -> None:
+    def restore(self, work: tasks.Work, old: Mapping[str, Any]) -> None:
         """Counters of failures outlive the Pods they counted."""
         for role, counts in (old.get("replicaStatuses") or {}).items():
             work.failed[role] = max(work.failed.get(role, 0), counts.get("failed", 0))
 
-    def regroup(self, job: meta.Resource, work: workloads.Work) -> None:
+    def regroup(self, job: meta.Resource, work: tasks.Work) -> None:
         """The whole group starts anew, on other ports, unless it is done."""
         if not self.done(job, work):
             work.succeeded.clear()
             work.ports.clear()
 
-    def status(self, job: meta.Resource, work: workloads.Work, old: Mapping[str, Any]) -> meta.Json:
+    def status(self, job: meta.Resource, work: tasks.Work, old: Mapping[str, Any]) -> meta.Json:
         """Counters and conditions as the operator writes them."""
         found, now = self._groups(job), self._kubelet.now()
         subject = f"{self._family.name} {job.namespace}/{job.name}"
@@ -161,7 +159,7 @@ class Replicated(workloads.Controller):
             return put(rules.RESTARTING, f"{subject} is restarting because a replica failed: {work.last_failure}")
         return put(rules.RUNNING, f"{subject} is running.") if work.runs else status
 
-    def _end(self, put: Callable[..., meta.Json], work: workloads.Work, subject: str, now: str) -> meta.Json:
+    def _end(self, put: Callable[..., meta.Json], work: tasks.Work, subject: str, now: str) -> meta.Json:
         if work.failing is not None:
             return {**put(rules.FAILED, work.failing[1], reason=work.failing[0]), "completionTime": now}
         return {**put(rules.SUCCEEDED, f"{subject} successfully completed."), "completionTime": now}
@@ -169,10 +167,10 @@ class Replicated(workloads.Controller):
     def _groups(self, job: meta.Resource) -> list[rules.Group]:
         return rules.groups(self._family, job.section("spec"))
 
-    def _deciding(self, job: meta.Resource) -> Sequence[workloads.Task]:
+    def _deciding(self, job: meta.Resource) -> Sequence[tasks.Task]:
         return rules.deciding(self._family, job.section("spec"), self._groups(job))
 
 
-def _pod_name(job: meta.Object, task: workloads.Task, attempt: int) -> str:
+def _pod_name(job: meta.Object, task: tasks.Task, attempt: int) -> str:
     """``JOB-role-index-xxxxx``: what the pod is, and a digest that makes each attempt's name its own."""
     return f"{job.name[:40]}-{task[0].lower()}-{task[1]}-{ids.digest_name(job.uid, *task, attempt, length=5)}"

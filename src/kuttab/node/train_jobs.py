@@ -12,7 +12,7 @@ from typing import Any
 from kuttab.api import kinds, meta, trial
 from kuttab.base import clock as clocks
 from kuttab.base import ids
-from kuttab.node import job_rules, loopback, meters, owners, pod_run, pods, replica_env, workloads
+from kuttab.node import job_rules, loopback, meters, owners, pod_run, pods, replica_env, tasks, workloads
 from kuttab.node import jobs as jobs_
 from kuttab.ports import events as event_port
 from kuttab.ports import observations as observation_port
@@ -45,20 +45,20 @@ class TrainJobs(workloads.Controller):
         """Complete or Failed."""
         return job_rules.finished(job)
 
-    def policy(self, job: meta.Resource) -> workloads.Policy:
+    def policy(self, job: meta.Resource) -> tasks.Policy:
         """Only ``suspend`` can be said."""
-        return workloads.Policy(suspend=bool(job.section("spec").get("suspend")))
+        return tasks.Policy(suspend=bool(job.section("spec").get("suspend")))
 
-    def done(self, job: meta.Resource, work: workloads.Work) -> bool:
+    def done(self, job: meta.Resource, work: tasks.Work) -> bool:
         """Every node has succeeded."""
         return len(work.succeeded) >= _nodes(job)
 
-    def wanted(self, job: meta.Resource, work: workloads.Work) -> list[workloads.Task]:
+    def wanted(self, job: meta.Resource, work: tasks.Work) -> list[tasks.Task]:
         """Every node that neither runs nor has succeeded."""
         tasks = [("", index) for index in range(_nodes(job))]
         return [task for task in tasks if task not in work.runs and task not in work.succeeded]
 
-    def launch(self, job: meta.Resource, work: workloads.Work, task: workloads.Task) -> workloads.Launch:
+    def launch(self, job: meta.Resource, work: tasks.Work, task: tasks.Task) -> tasks.Launch:
         """The trainer's container on one node."""
         spec = job.section("spec")
         trainer = spec.get("trainer") or {}
@@ -70,7 +70,7 @@ class TrainJobs(workloads.Controller):
         each = trainer.get("numProcPerNode")
         env = replica_env.torch_policy(_nodes(job), str(1 if each is None else each), task[1], work.ports[_RENDEZVOUS])
         digest = ids.digest_name(job.uid, *task, work.attempts, length=5)
-        return workloads.Launch(
+        return tasks.Launch(
             template={"spec": {"containers": [{"name": CONTAINER, **container}], "restartPolicy": "OnFailure"}},
             labels={**(spec.get("labels") or {}), **_labels(job, task)},
             annotations={**(spec.get("annotations") or {}), jobs_.LABEL_INDEX: str(task[1])},
@@ -81,14 +81,14 @@ class TrainJobs(workloads.Controller):
     def judge(
         self,
         job: meta.Resource,  # noqa: ARG002
-        work: workloads.Work,  # noqa: ARG002
-        task: workloads.Task,  # noqa: ARG002
+        work: tasks.Work,  # noqa: ARG002
+        task: tasks.Task,  # noqa: ARG002
         run: pod_run.Run,  # noqa: ARG002
     ) -> tuple[str, str]:
         """Every failure counts."""
         return "Count", ""
 
-    def measures(self, job: meta.Resource, subject: trial.Trial) -> workloads.Task | None:
+    def measures(self, job: meta.Resource, subject: trial.Trial) -> tasks.Task | None:
         """The lowest node whose pod has the primary labels."""
         own = job.section("spec").get("labels") or {}
         for index in range(_nodes(job)):
@@ -97,18 +97,18 @@ class TrainJobs(workloads.Controller):
                 return ("", index)
         return None
 
-    def regroup(self, job: meta.Resource, work: workloads.Work) -> None:
+    def regroup(self, job: meta.Resource, work: tasks.Work) -> None:
         """All nodes start anew, at another rendezvous, unless they are done."""
         if not self.done(job, work):
             work.succeeded.clear()
             work.ports.clear()
 
-    def restore(self, work: workloads.Work, old: Mapping[str, Any]) -> None:
+    def restore(self, work: tasks.Work, old: Mapping[str, Any]) -> None:
         """Counted failures outlive the Pods they counted."""
         for entry in old.get("jobsStatus") or ():
             work.failed[""] = max(work.failed.get("", 0), entry.get("failed", 0))
 
-    def status(self, job: meta.Resource, work: workloads.Work, old: Mapping[str, Any]) -> meta.Json:
+    def status(self, job: meta.Resource, work: tasks.Work, old: Mapping[str, Any]) -> meta.Json:
         """Conditions and counters as the trainer writes them; ``failed`` counts attempts."""
         suspend, now = self.policy(job).suspend, self._kubelet.now()
         counts = {
@@ -140,7 +140,7 @@ def _nodes(job: meta.Object) -> int:
     return 1 if count is None else int(count)
 
 
-def _labels(job: meta.Object, task: workloads.Task) -> dict[str, str]:
+def _labels(job: meta.Object, task: tasks.Task) -> dict[str, str]:
     return {LABEL_JOBSET: job.name, LABEL_REPLICATED_JOB: CONTAINER, jobs_.LABEL_INDEX: str(task[1])}
 
 

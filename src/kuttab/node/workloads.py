@@ -8,22 +8,19 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 from kuttab.api import keys, kinds, meta, trial
 from kuttab.base import clock as clocks
 from kuttab.base import errors, log
-from kuttab.node import job_rules, meters, owners, pod_run, pod_status, pods, prepare, settings
+from kuttab.node import job_rules, meters, owners, pod_run, pod_status, pods, prepare, settings, tasks
 from kuttab.ports import events as event_port
 from kuttab.ports import objects as port
 from kuttab.ports import observations as observation_port
 from kuttab.rules import trial_state
 
 _log = log.get(__name__)
-
-Task = tuple[str, int]
-"""Role (empty where there is only one) and index."""
 
 SUSPENDED = "JobSuspended"
 NOT_COUNTED = (pod_status.NODE_LOST, pod_status.NAME_TAKEN, SUSPENDED)
@@ -32,55 +29,6 @@ AT_ONCE = (pod_status.CANNOT_RUN, pod_status.LOG_TOO_LARGE)
 NO_PRIMARY = "NoPrimaryPod"
 _TRIAL_POLL = 1.0
 _CONFIG_POLL = 2.0
-
-
-@dataclass(frozen=True, slots=True)
-class Policy:
-    """What all kinds can say about a run as a whole."""
-
-    backoff_limit: int = job_rules.DEFAULT_BACKOFF_LIMIT
-    deadline: float | None = None
-    suspend: bool = False
-    ttl: float | None = None
-
-
-@dataclass(slots=True)
-class Work:
-    """What this process knows about a job that is not finished."""
-
-    uid: str
-    since: float
-    runs: dict[Task, pod_run.Run] = field(default_factory=dict)
-    created: dict[Task, meta.Resource] = field(default_factory=dict)
-    """Pods that exist and have not been started yet."""
-    succeeded: set[Task] = field(default_factory=set)
-    failed: dict[str, int] = field(default_factory=dict)
-    """Role to number of failures."""
-    attempts: int = 0
-    retry_at: float = 0.0
-    failing: tuple[str, str] | None = None
-    last_failure: str = ""
-    start_time: str = ""
-    suspended: bool = False
-    ports: dict[Task, int] = field(default_factory=dict)
-
-    @property
-    def failures(self) -> int:
-        """Failures of all roles."""
-        return sum(self.failed.values())
-
-
-@dataclass(frozen=True, slots=True)
-class Launch:
-    """What a task needs at its start, beyond what its Pod says."""
-
-    template: Mapping[str, Any]
-    labels: Mapping[str, str]
-    annotations: Mapping[str, str]
-    name: str
-    env: Mapping[str, str] = field(default_factory=dict)
-    files: Mapping[str, str] = field(default_factory=dict)
-    """Container path to text of files that the operator would mount."""
 
 
 class Controller(abc.ABC):
@@ -109,7 +57,7 @@ class Controller(abc.ABC):
         self._events = events
         self._clock = clock
         self._enqueue = enqueue
-        self._works: dict[tuple[str, str], Work] = {}
+        self._works: dict[tuple[str, str], tasks.Work] = {}
         self._left: dict[str, list[meta.Resource]] = {}
         self._expiring: dict[str, float] = {}
 
@@ -120,45 +68,45 @@ class Controller(abc.ABC):
         """Whether the job has come to its end."""
 
     @abc.abstractmethod
-    def policy(self, job: meta.Resource) -> Policy:
+    def policy(self, job: meta.Resource) -> tasks.Policy:
         """Limits of the job as a whole."""
 
     @abc.abstractmethod
-    def done(self, job: meta.Resource, work: Work) -> bool:
+    def done(self, job: meta.Resource, work: tasks.Work) -> bool:
         """Whether the job has succeeded."""
 
     @abc.abstractmethod
-    def wanted(self, job: meta.Resource, work: Work) -> list[Task]:
+    def wanted(self, job: meta.Resource, work: tasks.Work) -> list[tasks.Task]:
         """Tasks to be started now."""
 
     @abc.abstractmethod
-    def launch(self, job: meta.Resource, work: Work, task: Task) -> Launch:
+    def launch(self, job: meta.Resource, work: tasks.Work, task: tasks.Task) -> tasks.Launch:
         """What a task's next Pod is made of."""
 
     @abc.abstractmethod
-    def judge(self, job: meta.Resource, work: Work, task: Task, run: pod_run.Run) -> tuple[str, str]:
+    def judge(self, job: meta.Resource, work: tasks.Work, task: tasks.Task, run: pod_run.Run) -> tuple[str, str]:
         """What a failure means: ``Count`` it against the limit, ``Ignore`` it, or ``FailJob``; with a message for the last."""
 
     @abc.abstractmethod
-    def measures(self, job: meta.Resource, subject: trial.Trial) -> Task | None:
+    def measures(self, job: meta.Resource, subject: trial.Trial) -> tasks.Task | None:
         """The one task whose Pod is measured; None when none matches the trial's primary labels."""
 
     @abc.abstractmethod
-    def status(self, job: meta.Resource, work: Work, old: Mapping[str, Any]) -> meta.Json:
+    def status(self, job: meta.Resource, work: tasks.Work, old: Mapping[str, Any]) -> meta.Json:
         """The job's status as it should be now; equal to ``old`` when nothing changed."""
 
-    def restore(self, work: Work, old: Mapping[str, Any]) -> None:  # noqa: B027
+    def restore(self, work: tasks.Work, old: Mapping[str, Any]) -> None:  # noqa: B027
         """Take over what only the job's own status tells, at first sight of it."""
 
     def alone(self, job: meta.Resource) -> bool:  # noqa: ARG002
         """Whether the job never has but one pod at a time."""
         return False
 
-    def first(self, job: meta.Resource, task: Task) -> bool:  # noqa: ARG002
+    def first(self, job: meta.Resource, task: tasks.Task) -> bool:  # noqa: ARG002
         """Whether the end of this task is entered before those of others, because it decides what they mean."""
         return False
 
-    def regroup(self, job: meta.Resource, work: Work) -> None:  # noqa: B027
+    def regroup(self, job: meta.Resource, work: tasks.Work) -> None:  # noqa: B027
         """All runs were ended from outside (suspended, or lost with this program): forget what cannot go on without the others."""
 
     # What is common.
@@ -202,10 +150,10 @@ class Controller(abc.ABC):
         assert isinstance(found, meta.Resource)
         return found
 
-    async def _begin(self, job: meta.Resource) -> Work:
+    async def _begin(self, job: meta.Resource) -> tasks.Work:
         """What is known about a job at first sight: its own status and the Pods of an earlier life."""
         status = job.section("status")
-        work = Work(job.uid, self._clock.monotonic(), start_time=status.get("startTime", ""))
+        work = tasks.Work(job.uid, self._clock.monotonic(), start_time=status.get("startTime", ""))
         work.suspended = job_rules.condition(status, job_rules.SUSPENDED)
         for pod in self._left.pop(job.uid, []):
             task = pod_status.task(pod)
@@ -221,15 +169,15 @@ class Controller(abc.ABC):
         self.regroup(job, work)
         return work
 
-    async def _resume(self, job: meta.Resource, work: Work, pod: meta.Resource) -> None:
+    async def _resume(self, job: meta.Resource, work: tasks.Work, pod: meta.Resource) -> None:
         """A Pod whose early stop was decided in an earlier life and not carried through: drain its metrics and end it so."""
         subject = await owners.trial_of(self._objects, job)
         task = pod_status.task(pod)
         measured = subject is not None and self.measures(job, subject) == task
-        plan = await self._plan(job, pod, subject if measured else None, Launch({}, {}, {}, pod.name))
+        plan = await self._plan(job, pod, subject if measured else None, tasks.Launch({}, {}, {}, pod.name))
         work.runs[task] = await self._kubelet.adopt(pod, plan, pod_status.EARLY_STOPPED, _early(job))
 
-    async def _follow(self, job: meta.Resource, work: Work) -> meta.Resource:
+    async def _follow(self, job: meta.Resource, work: tasks.Work) -> meta.Resource:
         """Move every run on; returns the job as it is then."""
         if any(run.met and not run.reason and not run.failed for run in work.runs.values()):
             for run in work.runs.values():
@@ -246,7 +194,7 @@ class Controller(abc.ABC):
                 self._count(job, work, task, run)
         return job
 
-    async def _announce(self, job: meta.Resource, work: Work) -> meta.Resource:
+    async def _announce(self, job: meta.Resource, work: tasks.Work) -> meta.Resource:
         """Say on the job that it is being stopped early, before anything is done about it."""
         if job.metadata.annotation(keys.ANNOTATION_EARLY_STOPPED):
             return job
@@ -273,7 +221,7 @@ class Controller(abc.ABC):
             return True
         return found.uid != run.pod.uid or found.deleting
 
-    def _count(self, job: meta.Resource, work: Work, task: Task, run: pod_run.Run) -> None:
+    def _count(self, job: meta.Resource, work: tasks.Work, task: tasks.Task, run: pod_run.Run) -> None:
         """Enter the end of a run into the books."""
         if run.phase == pod_status.SUCCEEDED or run.reason == pod_status.EARLY_STOPPED:
             work.succeeded.add(task)
@@ -292,7 +240,7 @@ class Controller(abc.ABC):
         if run.reason and run.reason not in (pod_status.DELETED, pod_status.DEADLINE):
             self._events.record(job, run.reason, run.message, warning=True)
 
-    async def _decide(self, job: meta.Resource, work: Work) -> float | None:
+    async def _decide(self, job: meta.Resource, work: tasks.Work) -> float | None:
         """End what must end, start what is missing; returns when to look again."""
         now, policy = self._clock.monotonic(), self.policy(job)
         if policy.suspend:
@@ -322,7 +270,7 @@ class Controller(abc.ABC):
                 return again
         return remaining
 
-    def _failing(self, work: Work, policy: Policy, remaining: float | None) -> tuple[str, str] | None:
+    def _failing(self, work: tasks.Work, policy: tasks.Policy, remaining: float | None) -> tuple[str, str] | None:
         if work.failures > policy.backoff_limit:
             detail = f"; the last attempt: {work.last_failure}" if work.last_failure else ""
             return job_rules.BACKOFF_EXCEEDED, f"Job has reached the specified backoff limit{detail}"
@@ -330,13 +278,13 @@ class Controller(abc.ABC):
             return job_rules.DEADLINE, f"Job was active longer than its deadline of {policy.deadline} s"
         return None
 
-    def _halt(self, work: Work, reason: str, message: str) -> None:
+    def _halt(self, work: tasks.Work, reason: str, message: str) -> None:
         for run in work.runs.values():
             if not run.reason:
                 run.mark(reason, message)
                 self._kubelet.stop(run)
 
-    async def _launch(self, job: meta.Resource, work: Work, task: Task) -> float | None:
+    async def _launch(self, job: meta.Resource, work: tasks.Work, task: tasks.Task) -> float | None:
         """Create the Pod of a task's next attempt and start it; a number when the world is not ready for it."""
         try:
             subject = await owners.trial_of(self._objects, job)
@@ -379,7 +327,7 @@ class Controller(abc.ABC):
         return None
 
     async def _create(
-        self, job: meta.Resource, work: Work, task: Task, launch: Launch, subject: trial.Trial | None
+        self, job: meta.Resource, work: tasks.Work, task: tasks.Task, launch: tasks.Launch, subject: trial.Trial | None
     ) -> meta.Resource | None:
         annotations = {
             pod_status.ANNOTATION_ATTEMPT: str(work.attempts),
@@ -396,7 +344,7 @@ class Controller(abc.ABC):
         work.attempts += 1
         return made
 
-    async def _show(self, work: Work, task: Task, pod: meta.Resource) -> None:
+    async def _show(self, work: tasks.Work, task: tasks.Task, pod: meta.Resource) -> None:
         """Write a Pod that waits for its start: it may wait long."""
         made = await owners.enter(self._objects, pod)
         if made is None:
@@ -411,7 +359,7 @@ class Controller(abc.ABC):
         return alone and not kept and isinstance(self._objects, port.Entries)
 
     async def _plan(
-        self, job: meta.Resource, pod: meta.Resource, followed: trial.Trial | None, launch: Launch
+        self, job: meta.Resource, pod: meta.Resource, followed: trial.Trial | None, launch: tasks.Launch
     ) -> prepare.Plan:
         data_dir = self._kubelet.data_dir
         base = data_dir / "trials" / job.namespace / job.name
@@ -428,7 +376,7 @@ class Controller(abc.ABC):
             volumes_folder=base / f"volumes-{job.uid[:8]}-{role}{index}" if keep else None,
         )
 
-    async def _write(self, job: meta.Resource, work: Work) -> meta.Resource:
+    async def _write(self, job: meta.Resource, work: tasks.Work) -> meta.Resource:
         """The one status write of a pass, only when something changed."""
         old: Mapping[str, Any] = job.section("status")
         if not old and self.quiet_start and _just_started(work):
@@ -443,7 +391,7 @@ class Controller(abc.ABC):
             self._events.record(written, work.failing[0], work.failing[1], warning=True)
         return written
 
-    async def _abandon(self, work: Work) -> bool:
+    async def _abandon(self, work: tasks.Work) -> bool:
         """The job is gone or going: end its processes and let its Pods go; True when nothing is left."""
         self._halt(work, pod_status.DELETED, "the job was deleted")
         for task, run in sorted(work.runs.items()):
@@ -452,7 +400,7 @@ class Controller(abc.ABC):
         await self._let_go(work)
         return not work.runs
 
-    async def _let_go(self, work: Work) -> None:
+    async def _let_go(self, work: tasks.Work) -> None:
         """Take our finalizer off Pods that were created and never started."""
         for task, pod in list(work.created.items()):
             if not pod_status.written(pod):
@@ -489,7 +437,7 @@ class Controller(abc.ABC):
         return None
 
 
-def _just_started(work: Work) -> bool:
+def _just_started(work: tasks.Work) -> bool:
     """Whether there is nothing to tell but first runs, which may end in a moment."""
     quiet = not (work.succeeded or work.failures or work.failing)
     return quiet and bool(work.runs) and not any(run.told for run in work.runs.values())

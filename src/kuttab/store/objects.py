@@ -15,7 +15,6 @@ import builtins
 import contextlib
 import sqlite3
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal, Self
 
@@ -23,45 +22,15 @@ from kuttab.api import keys, kinds, meta
 from kuttab.base import clock as clocks
 from kuttab.base import errors, ids
 from kuttab.ports import objects as ports
-from kuttab.store import broadcast, collect, lifecycle, log, overlay, saver, select, settling, sqlite, watch, writer
+from kuttab.store import broadcast, collect, lifecycle, log, overlay, select, settling, sqlite, watch, writer
+from kuttab.store import options as options_
 from kuttab.store import state as states
 
 _GENERATE_TRIES: Final = 8
 _COMPACT_INTERVAL: Final = 64
 FIRST_NAMESPACES: Final = ("default", "kubeflow")
 """Namespaces of a new store; both take experiments."""
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """Limits and habits of a store."""
-
-    commits: Literal["thread", "settle"] = "thread"
-    """``thread``: a writer thread commits as fast as the disk allows. ``settle``: commits happen in the loop thread, when somebody settles
-    (or too much waits): the same states at the same points on every run, for tests in virtual time and stores in memory."""
-    backlog: int = 10_000
-    """Writes that may wait for the disk before new ones are refused."""
-    backlog_bytes: int = 64 << 20
-    keep_revisions: int = 5_000
-    """Newest revisions that compaction never touches."""
-    cache_objects: int = 2_000
-    cache_bytes: int = 512 << 10
-    """Size, as JSON, of the decoded objects kept at hand; decoded they take about nine times as much."""
-    bookmark_seconds: float = 30.0
-    accept_loss: bool = False
-    """Open a database whose write-ahead log is gone, at its last checkpoint."""
-    connect: Callable[[Path | None], sqlite3.Connection] = sqlite.connect
-    """How the writer opens its connection."""
-    reliance: saver.Reliance = field(default_factory=saver.Reliance)
-    """What entries may rely on, and when that must be where (``commits="thread"``)."""
-
-    def __post_init__(self) -> None:
-        if not 1 <= self.backlog <= log.GAP:
-            raise errors.BadInputError(f"backlog is {self.backlog}; it must be 1 to {log.GAP}")
-        if self.keep_revisions < 0:
-            raise errors.BadInputError(f"keep_revisions is {self.keep_revisions}; it must not be negative")
-
-
+Options = options_.Options
 _DEFAULTS: Final = Options()
 
 
