@@ -94,7 +94,8 @@ class Kubelet:
         """
         run = pod_run.Run(pod, plan, on_change, self.now())
         try:
-            await self._prepare_durably(run)
+            await self._prepare(run)
+            await self.objects.settle(survives=port.Survives.KILL)  # the Pod, or the job that tells of it
             self.runs[pod.uid] = run
             await self._spawn_stage(run)
         except (errors.BadInputError, processes.CannotRunError) as error:
@@ -133,18 +134,6 @@ class Kubelet:
             return False
         await asyncio.to_thread(shutil.rmtree, plan.folder)
         return True
-
-    async def _prepare_durably(self, run: pod_run.Run) -> None:
-        """Prepare while the creation of the Pod, or of its job, is made to outlive this program."""
-        settled = asyncio.ensure_future(self.objects.settle(survives=port.Survives.KILL))
-        try:
-            await asyncio.sleep(0)
-            await self._prepare(run)
-        except BaseException:
-            settled.cancel()
-            await asyncio.gather(settled, return_exceptions=True)
-            raise
-        await settled
 
     async def _prepare(self, run: pod_run.Run) -> None:
         subject = run.plan.trial
