@@ -188,7 +188,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="What the control plane costs.")
     parser.add_argument("--trials", type=int, default=3000, help="size of the large experiment; 0 leaves it out")
     parser.add_argument(
-        "--rounds", type=int, default=3, help="repetitions of the small measurements; medians are shown"
+        "--rounds", type=int, default=5, help="repetitions of the small measurements; medians are shown"
     )
     options = parser.parse_args()
     print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, Python {sys.version.split()[0]}")

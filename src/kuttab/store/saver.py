@@ -207,8 +207,8 @@ class Entries:
         self._queued: collections.deque[log.Entry] = collections.deque()
         self._group: list[log.Entry] = []
 
-    def __bool__(self) -> bool:
-        return bool(self._queued or self._group)
+    def __len__(self) -> int:
+        return len(self._queued) + len(self._group)
 
     def put(self, entry: log.Entry) -> None:
         """Queue an entry; the only call that may be made beside others."""

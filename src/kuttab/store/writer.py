@@ -102,11 +102,11 @@ class ThreadWriter:
         self._saver.compacting = revision
 
     async def flush(self, *, keep: bool) -> None:
-        """Commit here and now if that is all that is wanted and the thread is idle; else the thread gathers no longer."""
-        if keep and not self.failure and self._turn.acquire(blocking=False):
+        """Commit here and now if that is all that is wanted, it is not much, and the thread is idle; else the thread gathers no longer."""
+        little = len(self._entries) <= log.GROUP
+        if keep and little and not self.failure and self._turn.acquire(blocking=False):
             try:
-                while self._entries.save(patience=0.0, hasty=True):
-                    pass
+                self._entries.save(patience=0.0, hasty=True)
                 return
             except errors.KuttabError as problem:  # the thread meets it again, and tells
                 _LOG.debug("store.hasty.failed", problem=problem)

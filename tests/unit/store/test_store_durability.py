@@ -16,7 +16,7 @@ import pytest
 from kuttab.api import kinds
 from kuttab.base import clock, disk, errors
 from kuttab.ports.objects import Survives
-from kuttab.store import objects, saver, sqlite, writer
+from kuttab.store import log, objects, saver, sqlite, writer
 from kuttab.testing import builders
 
 PATIENCE = 30.0
@@ -100,6 +100,20 @@ async def test_an_idle_thread_is_not_waited_for(tmp_path: Path, monkeypatch: pyt
         assert turns == []
         assert store.durable < made.revision
         await asyncio.wait_for(store.settle(), PATIENCE)
+
+
+async def test_much_is_left_to_the_thread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who wants many changes kept does not hold the loop up with them."""
+    monkeypatch.setattr(writer, "_GATHER", 1e6)
+    path = tmp_path / "objects.db"
+    async with make(path) as store:
+        for number in range(3 * log.GROUP):
+            store.create(builders.trial(f"t{number:03}"))
+        turns: list[int] = []
+        asyncio.get_running_loop().call_soon(turns.append, 1)
+        await asyncio.wait_for(store.settle(survives=KILL), PATIENCE)
+        assert turns == [1]
+        assert len(names(path)) == 3 * log.GROUP
 
 
 @pytest.mark.parametrize("commits", ["thread", "settle"])
