@@ -26,6 +26,9 @@ _PATIENCE: Final = 1.0
 _GATHER: Final = 0.025
 """Seconds for which changes are gathered that nobody waits for: fewer flushes, and one that is waited for finds the disk free."""
 
+_TURN: Final = 0.002
+"""Seconds for which the loop waits for the thread's running commit, as long as one takes, before it leaves its own to the thread."""
+
 
 class Writer(Protocol):
     """How a store hands its entries over."""
@@ -102,9 +105,9 @@ class ThreadWriter:
         self._saver.compacting = revision
 
     async def flush(self, *, keep: bool) -> None:
-        """Commit here and now if that is all that is wanted, it is not much, and the thread is idle; else the thread gathers no longer."""
+        """Commit here and now if that is wanted, it is not much, and the thread is not busy; else the thread gathers no longer."""
         little = len(self._entries) <= log.GROUP
-        if keep and little and not self.failure and self._turn.acquire(blocking=False):
+        if keep and little and not self.failure and self._turn.acquire(timeout=_TURN):
             try:
                 self._entries.save(patience=0.0, hasty=True)
                 return
