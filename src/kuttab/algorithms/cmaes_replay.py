@@ -52,6 +52,10 @@ class Columns:
         """Dimensions under the normal distribution, in the strategy's order."""
         return self.continuous + self.level
 
+    def blank(self) -> Array:
+        """A row whose moved dimensions are still to be filled: constant ones have their only value, be it a number or a choice."""
+        return np.where(self.view.domain.categorical, 0.0, 0.5)
+
     def levels(self, dimension: int) -> Array:
         """The levels of a dimension on levels."""
         found = self.view.domain.levels[dimension]
@@ -83,7 +87,7 @@ class Continuous:
         """A row and its raw sample."""
         self._strategy.reseed_rng(seed)
         raw = self._strategy.ask()
-        row = np.full(self._columns.view.domain.size, 0.5)
+        row = self._columns.blank()
         row[self._columns.continuous] = raw
         return row, raw
 
@@ -121,7 +125,7 @@ class Mixed:
         self._strategy.reseed_rng(seed)
         raw = self._strategy.ask()
         columns = self._columns
-        row = np.full(columns.view.domain.size, 0.5)
+        row = columns.blank()
         if columns.continuous:
             row[columns.continuous] = raw.x
         if columns.level:

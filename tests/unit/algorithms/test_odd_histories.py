@@ -79,3 +79,33 @@ def test_the_step_of_an_evolution_strategy_may_be_any(sigma: str, choices: list[
         for offset, item in enumerate(kind(problem).propose(log, number, 3).items):
             assert space.contains(space.codes(item.parameters))
             log.put(histories.Trial(number + offset, item.parameters, TrialState.SUCCEEDED, (0.5,)))
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize(
+    "name",
+    sorted({"cmaes", "de", "grid", "nsga2", "random", "sobol", *SETTINGS} - {"asha", "bohb", "hyperband", "pbt"}),
+)
+def test_constants_do_not_hide_what_was_seen(name: str, seed: int) -> None:
+    """A choice of one and a number of one value beside a real parameter: every point once, then the end."""
+    space = spaces.from_specs(
+        [
+            parameter("only", "categorical", choices=["x"]),
+            parameter("one", "int", min="7", max="7"),
+            parameter("n", "int", min="0", max="3"),
+        ]
+    )
+    kind = registry.load(name)
+    given, problems = kind.Settings.parse(SETTINGS.get(name, {}))
+    assert given is not None, problems
+    problem = algorithms.Problem(space, seed=seed, settings=given, max_trials=9)
+    assert kind.check(problem) == []
+    log = histories.History(space)
+    points = []
+    for number in (0, 3):
+        reply = kind(problem).propose(log, number, 3)
+        for offset, item in enumerate(reply.items):
+            points.append(item.parameters)
+            log.put(histories.Trial(number + offset, item.parameters, TrialState.SUCCEEDED, (0.5,)))
+    assert sorted(points) == [("x", 7, n) for n in range(4)]
+    assert reply.exhausted
