@@ -33,7 +33,8 @@ def a_range(draw: st.DrawFn, kind: str) -> dict[str, str]:
         step = draw(st.sampled_from(["", "1", "3"]))
         return {"min": str(low), "max": str(high), "step": step, "distribution": distribution}
     low_ = draw(st.floats(1e-6, 1e3) if distribution.startswith("log") else numbers)
-    width = draw(st.sampled_from([0.0, 1e-9, 0.5, 1.0, 1e6]))
+    # Relative to the bound: millions of values, where a fixed width may hold less than a search has trials.
+    width = draw(st.sampled_from([0.0, 1e-9 * max(1.0, abs(low_)), 0.5, 1.0, 1e6]))
     high_ = low_ + width
     step = draw(st.sampled_from(["", repr(width / 7)] if width > 1e-3 else [""]))
     return {"min": repr(low_), "max": repr(high_), "step": step, "distribution": distribution}
