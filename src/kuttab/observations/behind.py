@@ -1,16 +1,14 @@
 """The observation log a step behind: a trial's last rows are taken at once and reach the database in the background, in order.
 
-Nobody may rely on rows that can be lost before what follows from them, so whoever writes that down waits at the :class:`Gate` first: the
-object store does so before each of its commits, and before each fsync has the rows synced. A kill or a power loss then loses the end of a
-trial together with its rows, never the rows alone. It answers from memory only for trials whose rows all came with their end; everything
-else goes to the log below.
+Nobody may rely on rows that are not on disk, so whoever writes down what follows from them waits at the :class:`Gate` first: the object
+store does so before each of its commits. A crash then loses the end of a trial together with its rows, never the rows alone. It answers
+from memory only for trials whose rows all came with their end; everything else goes to the log below.
 """
 
 from __future__ import annotations
 
 import asyncio
 import collections
-import time
 from collections.abc import Sequence
 from typing import Final
 
@@ -38,14 +36,9 @@ class Gate:
         self._log = log
 
     def wait(self, patience: float = 1.0) -> None:
-        """Commit everything taken before this call, so that it survives a kill; errors as :meth:`sql.SqlObservations.commit_ends`."""
+        """Return when everything taken before this call is on disk; errors as :meth:`kuttab.observations.shared.Shared.wait`."""
         if self._log is not None:
-            self._log.commit_ends(patience)
-
-    def sync(self) -> None:
-        """Bring what is committed to the disk; blocks. UnavailableError: call again."""
-        if self._log is not None:
-            self._log.sync()
+            self._log.wait_for_ends(patience)
 
 
 class Behind:
@@ -63,22 +56,21 @@ class Behind:
     async def close(self) -> None:
         """Bring everything to the disk (for a few seconds while it refuses) and close the log."""
         try:
-            await asyncio.to_thread(self._finish)
-        except errors.KuttabError as problem:
-            _LOG.warning("observations.behind.lost", problem=problem)
+            async with asyncio.timeout(_CLOSING):
+                await self._finish()
+        except TimeoutError:
+            _LOG.warning("observations.behind.lost")
         finally:
             await self._log.close()
 
-    def _finish(self) -> None:
-        end, pause = time.monotonic() + _CLOSING, _FIRST_PAUSE
+    async def _finish(self) -> None:
+        pause = _FIRST_PAUSE
         while True:
             try:
-                self._log.commit_ends(_CLOSING)
-                self._log.sync()
-            except errors.UnavailableError:
-                if time.monotonic() + pause > end:
-                    raise
-                time.sleep(pause)
+                await asyncio.to_thread(self._log.wait_for_ends, _CLOSING)
+            except (errors.UnavailableError, errors.DeadlineError) as problem:
+                _LOG.warning("observations.behind.waits", problem=problem, again_in=pause)
+                await asyncio.sleep(pause)
                 pause *= 2
             else:
                 return

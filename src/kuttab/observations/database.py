@@ -1,24 +1,20 @@
 """A connection to the observation log's database, used by one thread.
 
 Jobs that come together are done in one transaction and committed once, with the data on disk before anyone is told (SQLite: WAL,
-synchronous=FULL), so what was acknowledged survives kill -9 and power loss, and a hundred small reports cost one flush. A batch of which
-nobody wants more than that it survives kill -9 is left to the operating system until :func:`sync`. After any error of the driver the
-connection is thrown away: a failed flush is never tried again on the same one.
+synchronous=FULL), so what was acknowledged survives kill -9 and power loss, and a hundred small reports cost one flush. After any
+error of the driver the connection is thrown away: a failed flush is never tried again on the same one.
 """
 
 from __future__ import annotations
 
-import contextlib
 import os
-import pathlib
-import sqlite3
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import sqlalchemy as sa
 from sqlalchemy import pool
 
-from kuttab.base import disk, errors
+from kuttab.base import errors
 from kuttab.base import log as logs
 from kuttab.observations import log, schema, statements
 
@@ -31,9 +27,8 @@ _DRIVERS: Final = {
     "mysql": "mysql+pymysql",
     "mariadb": "mysql+pymysql",
 }
-_BUSY_SECONDS: Final = 5.0
 _CONNECT: Final[dict[str, dict[str, Any]]] = {
-    "sqlite": {"timeout": _BUSY_SECONDS, "check_same_thread": False},  # used by whoever has the turn
+    "sqlite": {"timeout": 5.0, "check_same_thread": False},  # used by whoever has the turn
     "postgresql": {"connect_timeout": 5, "options": "-c statement_timeout=30000 -c lock_timeout=10000"},
     "mysql": {"connect_timeout": 5, "read_timeout": 30, "write_timeout": 30, "charset": "utf8mb4"},
 }
@@ -49,7 +44,6 @@ class Database:
         self._statements = statements.Statements(self._engine.dialect)
         self._sqlite = self._engine.dialect.name == "sqlite"
         self._prepared = False
-        self._full = True
         self._connection: Any = None
         self._pooled: Any = None
 
@@ -68,25 +62,15 @@ class Database:
             self.close()
             raise self._told(error) from error
 
-    @property
-    def file(self) -> pathlib.Path | None:
-        """The database's file, if it is one."""
-        name = self._engine.url.database if self._sqlite else None
-        return pathlib.Path(name) if name and name != ":memory:" else None
-
-    def run(self, jobs: Sequence[Job], *, synced: bool = True, hasty: bool = False) -> list[Any]:
-        """Do all jobs and commit once, ``synced``: to the disk. The answers are results or, for a job that failed, its error.
-
-        ``hasty``: in the time of those who wait, so a lock that somebody else holds is an error at once.
-        """
+    def run(self, jobs: Sequence[Job]) -> list[Any]:
+        """Do all jobs and commit once. The answers are results or, for a job that failed, its error."""
         try:
             self.open()
-            self._choose(synced=synced)
-            return self._impatient(jobs) if hasty else self._transaction(jobs)
+            return self._transaction(jobs)
         except Exception as error:
             self._abandon()
-            if len(jobs) == 1 or hasty:
-                return [self._told(error)] * len(jobs)
+            if len(jobs) == 1:
+                return [self._told(error)]
         return [self._alone(job) for job in jobs]
 
     def close(self) -> None:
@@ -98,17 +82,10 @@ class Database:
         """One job of a batch that failed: it is safe to do again, since jobs are idempotent."""
         try:
             self.open()
-            self._choose(synced=True)
             return self._transaction([job])[0]
         except Exception as error:
             self._abandon()
             return self._told(error)
-
-    def _impatient(self, jobs: Sequence[Job]) -> list[Any]:
-        self._connection.execute("PRAGMA busy_timeout = 0")
-        results = self._transaction(jobs)
-        self._connection.execute(f"PRAGMA busy_timeout = {_BUSY_SECONDS * 1000:.0f}")
-        return results
 
     def _transaction(self, jobs: Sequence[Job]) -> list[Any]:
         cursor = self._connection.cursor()
@@ -123,17 +100,11 @@ class Database:
         cursor.close()
         return results
 
-    def _choose(self, *, synced: bool) -> None:
-        if self._sqlite and synced != self._full:
-            self._connection.execute(f"PRAGMA synchronous={'FULL' if synced else 'NORMAL'}")
-            self._full = synced
-
     def _connect(self) -> Any:
         self._pooled = self._engine.raw_connection()
         connection: Any = self._pooled.driver_connection
         cursor = connection.cursor()
         if self._sqlite:
-            self._full = True
             connection.isolation_level = None
             for pragma in ("journal_mode=WAL", "synchronous=FULL", "fullfsync=ON", "cache_size=-1024"):
                 cursor.execute(f"PRAGMA {pragma}").fetchall()
@@ -169,31 +140,6 @@ class Database:
         if isinstance(cause, OSError):
             return errors.UnavailableError(f"the observation log {where} cannot be opened: {cause.strerror or text}")
         raise error
-
-
-def sync(file: pathlib.Path) -> None:
-    """Bring what is committed in an SQLite file to the disk, from any thread. UnavailableError: it may not be there, see :func:`move`."""
-    try:
-        disk.sync(f"{file}-wal")
-    except FileNotFoundError:
-        return  # it was moved into the file when that was closed, which syncs both
-    except OSError as error:
-        raise errors.UnavailableError(f"the observation log {file} cannot be synced: {error.strerror}") from error
-
-
-def move(file: pathlib.Path) -> None:
-    """Make up for a sync that failed: move what is committed into the file, which syncs both. UnavailableError, CorruptError."""
-    try:
-        uri = file.absolute().as_uri() + "?mode=rw"
-        with contextlib.closing(sqlite3.connect(uri, uri=True, isolation_level=None, timeout=1.0)) as connection:
-            busy = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
-            verdict = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
-    except sqlite3.Error as error:
-        raise errors.UnavailableError(f"the observation log {file} is away: {error}") from error
-    if verdict != "ok":
-        raise errors.CorruptError(f"the observation log {file} is damaged ({verdict}); it was left as it is")
-    if busy:
-        raise errors.UnavailableError(f"the observation log {file} is being read; trying again")
 
 
 def _engine(url: str) -> sa.Engine:

@@ -41,7 +41,7 @@ class SqlObservations:
     """
 
     def __init__(self, url: str) -> None:
-        self._jobs: queue.SimpleQueue[_Call | None] = queue.SimpleQueue()
+        self._jobs: queue.SimpleQueue[Sequence[_Call] | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._shared = shared.Shared(url)
 
@@ -91,24 +91,17 @@ class SqlObservations:
         return await self._call(job)
 
     def add_end(self, trial: TrialKey, source: str, checked: Sequence[Row]) -> None:
-        """Fence, all rows and final marker of a source, later: before any other call, or with :meth:`commit_ends`. Rows must be checked."""
+        """Fence, all rows and final marker of a source, without waiting; see :meth:`wait_for_ends`. The rows must have been checked."""
 
         def job(view: log.Log) -> None:
             view.write(trial, source, 0, checked, final=len(checked), fence=True)
 
         self._shared.add(job)
+        self._hand_over(())
 
-    def commit_ends(self, patience: float) -> None:
-        """Commit all ends, in the caller's thread, so that they survive kill -9, and a power loss after :meth:`sync`.
-
-        DeadlineError when that takes longer than ``patience`` seconds; 0 tries only what does not wait for anybody. UnavailableError while
-        the database is away. Call again in both cases: nothing is lost.
-        """
-        self._shared.commit_ends(patience)
-
-    def sync(self) -> None:
-        """Bring what was committed to the disk; from any thread but the event loop's. UnavailableError: call again."""
-        self._shared.sync()
+    def wait_for_ends(self, patience: float) -> None:
+        """Return when all ends taken so far are on disk, from any thread; errors as :meth:`kuttab.observations.shared.Shared.wait`."""
+        self._shared.wait(patience)
 
     async def summarize(self, trial: TrialKey) -> Summary:
         """The aggregates of what counts, from running aggregates."""
@@ -155,15 +148,19 @@ class SqlObservations:
         return found[:limit] if limit > 0 else found
 
     async def _call(self, job: Callable[..., T]) -> T:
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[T] = loop.create_future()
+        self._hand_over((_Call(job, future, loop),))
+        return await future
+
+    def _hand_over(self, calls: Sequence[_Call]) -> None:
+        """Give the thread calls to answer; ends alone need none."""
         if self._thread is None:
             self._thread = threading.Thread(
                 target=_work, args=(self._jobs, self._shared), name="observations", daemon=True
             )
             self._thread.start()
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[T] = loop.create_future()
-        self._jobs.put(_Call(job, future, loop))
-        return await future
+        self._jobs.put(calls)
 
 
 def _pager(
@@ -195,15 +192,15 @@ class _Call:
         self.job, self.future, self.loop = job, future, loop
 
 
-def _work(jobs: queue.SimpleQueue[_Call | None], database: shared.Shared) -> None:
+def _work(jobs: queue.SimpleQueue[Sequence[_Call] | None], database: shared.Shared) -> None:
     """The thread: take what there is, one transaction, answer, until told to end."""
     ending = False
     while not ending:
-        calls = [jobs.get()]
-        while len(calls) < _BATCH and not jobs.empty():
-            calls.append(jobs.get())
-        ending = None in calls
-        waiting = [call for call in calls if call is not None]
+        taken = [jobs.get()]
+        while len(taken) < _BATCH and not jobs.empty():
+            taken.append(jobs.get())
+        ending = None in taken
+        waiting = [call for calls in taken for call in calls or ()]
         try:
             results = database.run([call.job for call in waiting])
         except Exception as error:  # a defect of ours: everyone who waits must hear of it

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -32,8 +32,8 @@ class Options:
     """Open a database whose write-ahead log is gone, at its last checkpoint."""
     connect: Callable[[Path | None], sqlite3.Connection] = sqlite.connect
     """How the writer opens its connection."""
-    reliance: saver.Reliance = field(default_factory=saver.Reliance)
-    """What entries may rely on, and when that must be where (``commits="thread"``)."""
+    reliance: saver.Reliance = saver.alone
+    """Waits for what entries rely on (``commits="thread"``)."""
 
     def __post_init__(self) -> None:
         if not 1 <= self.backlog <= log.GAP:

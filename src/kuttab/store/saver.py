@@ -12,7 +12,6 @@ import contextlib
 import os
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -27,17 +26,14 @@ _CHECKPOINT_ROWS: Final = 1024
 Connect = Callable[[], sqlite3.Connection]
 
 
-@dataclass(frozen=True, slots=True)
-class Reliance:
-    """What entries may rely on outside their own file; both are called before the entries go where it must have gone first.
+Reliance = Callable[[float], None]
+"""Called before each commit: waits so many seconds until what entries may rely on, outside their own file, is on disk.
 
-    Raises UnavailableError, or DeadlineError when it needs more time.
-    """
+Raises UnavailableError when it cannot come there at present, DeadlineError when it needs more time."""
 
-    committed: Callable[[float], None] = lambda _: None
-    """Wait so many seconds until it outlives this program."""
-    synced: Callable[[], None] = lambda: None
-    """Bring what is committed of it to the disk."""
+
+def alone(patience: float) -> None:
+    """The reliance of entries that rely on nothing else."""
 
 
 class Saver:
@@ -221,7 +217,7 @@ class Entries:
         if self._group or self._saver.distrusted or (self._saver.compacting and not hasty):
             if hasty and self._saver.distrusted:
                 raise errors.UnavailableError("the database has to be looked at first")
-            self._reliance.committed(patience)
+            self._reliance(patience)
             self._saver.save(self._group, hasty=hasty)
         self._group.clear()
         return bool(self._queued)

@@ -29,6 +29,9 @@ _GATHER: Final = 0.025
 _TURN: Final = 0.002
 """Seconds for which the loop waits for the thread's running commit, as long as one takes, before it leaves its own to the thread."""
 
+_ROWS: Final = 0.005
+"""Seconds for which the loop waits for what its commit relies on, which was given to the disk some milliseconds before."""
+
 
 class Writer(Protocol):
     """How a store hands its entries over."""
@@ -77,7 +80,6 @@ class ThreadWriter:
         self.fatal: errors.KuttabError | None = None
         self._saver = saver.Saver(path, connect, durable)
         self._entries = saver.Entries(self._saver, reliance)
-        self._reliance = reliance
         self._notify = notify
         self._turn = threading.Lock()
         """Whose turn it is to use the saver."""
@@ -109,7 +111,7 @@ class ThreadWriter:
         little = len(self._entries) <= log.GROUP
         if keep and little and not self.failure and self._turn.acquire(timeout=_TURN):
             try:
-                self._entries.save(patience=0.0, hasty=True)
+                self._entries.save(patience=_ROWS, hasty=True)
                 return
             except errors.KuttabError as problem:  # the thread meets it again, and tells
                 _LOG.debug("store.hasty.failed", problem=problem)
@@ -187,7 +189,6 @@ class ThreadWriter:
         if self._awaited.is_set():
             self._awaited.clear()
             self._notify()
-        self._reliance.synced()
         try:
             self._saver.sync()
         except OSError as error:
@@ -211,7 +212,7 @@ class InlineWriter:
         self.failure = ""
         self.fatal: errors.KuttabError | None = None
         self._saver = saver.Saver(path, connect, durable)
-        self._entries = saver.Entries(self._saver, saver.Reliance())
+        self._entries = saver.Entries(self._saver, saver.alone)
 
     @property
     def kept(self) -> int:

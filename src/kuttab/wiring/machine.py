@@ -17,7 +17,7 @@ from kuttab.node import identity
 from kuttab.observations import behind
 from kuttab.ports import observations as observation_port
 from kuttab.runtime import manager
-from kuttab.store import objects, saver
+from kuttab.store import objects
 from kuttab.wiring import (
     control,
     doors,
@@ -58,7 +58,7 @@ async def running(settings: settings_.Settings) -> AsyncIterator[Machine]:
     gate = behind.Gate()
     with garbage.less_often():
         async with (
-            opening.store(settings, saver.Reliance(committed=gate.wait, synced=gate.sync)) as store,
+            opening.store(settings, gate.wait) as store,
             _world(settings, store, gate) as machine,
         ):
             yield machine

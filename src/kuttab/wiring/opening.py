@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import functools
 from collections.abc import AsyncIterator, Callable, Mapping
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from kuttab.api import kinds, meta
 from kuttab.base import clock, errors
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from kuttab.admission import limits
 
 USER = "local"
-_ALONE: Final = saver.Reliance()
 
 
 @contextlib.asynccontextmanager
@@ -31,7 +30,7 @@ async def opened(settings: settings_.Settings) -> AsyncIterator[embedded.Embedde
 
 
 @contextlib.asynccontextmanager
-async def store(settings: settings_.Settings, reliance: saver.Reliance = _ALONE) -> AsyncIterator[objects.Store]:
+async def store(settings: settings_.Settings, reliance: saver.Reliance = saver.alone) -> AsyncIterator[objects.Store]:
     """The store of a data folder, made when there is none, for one owner. Raises LockedError, CorruptError."""
     settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
     time = clock.SystemClock()
