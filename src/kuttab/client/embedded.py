@@ -81,7 +81,7 @@ class EmbeddedClient(ports.Objects):
         return self._store.create(admitted, dry_run=dry_run, trusted=self._trusted)
 
     async def enter(self, obj: meta.Object) -> meta.Object:
-        """See :class:`kuttab.ports.objects.Entries`; ForbiddenError for all but controllers of this program."""
+        """See :class:`kuttab.ports.objects.GivenUids`; ForbiddenError for all but controllers of this program."""
         if not self._trusted:
             raise errors.ForbiddenError("only this program's own controllers give out uids")
         await self._store.room()

@@ -87,7 +87,7 @@ def named(fresh: meta.Resource, uid: str) -> meta.Resource:
 
 async def enter(objects: port.Objects, pod: meta.Resource) -> meta.Resource | None:
     """Write a named Pod, or find it written; None when that cannot be: its name is taken, or its namespace is gone or going."""
-    assert isinstance(objects, port.Entries)
+    assert isinstance(objects, port.GivenUids)
     try:
         made = await objects.enter(pod)
     except errors.AlreadyExistsError:

@@ -321,15 +321,15 @@ class Kubelet:
         if run.hold is not None:
             run.hold.cancel()
         status = self._document(run, phase)
-        if self._missed(run, phase) and await self.enter(run):
+        if self._worth_writing(run, phase) and await self.enter(run):
             await self._write(run, lambda pod: self.objects.update_status(meta.evolve(released(pod), status=status)))
         else:
             run.pod = meta.evolve(run.pod, status=status)
         run.finished = True
         self.runs.pop(run.pod.uid, None)
 
-    def _missed(self, run: pod_run.Run, phase: str) -> bool:
-        """Whether anybody would miss the Pod if it was not written: not when it has just succeeded, or its job goes."""
+    def _worth_writing(self, run: pod_run.Run, phase: str) -> bool:
+        """Whether somebody would miss the Pod if it was not written; nobody does if it has succeeded in a moment, or if its job goes."""
         over = run.reason in (pod_status.DELETED, pod_status.NAME_TAKEN) or (
             run.plan.fleeting and phase == pod_status.SUCCEEDED
         )

@@ -356,7 +356,7 @@ class Controller(abc.ABC):
         """Whether the only Pod of a job need not be written when it succeeds in a moment: the trial lets go of the job right after."""
         alone = self.quiet_start and self.alone(job)
         kept = subject is None or subject.spec.retain_run
-        return alone and not kept and isinstance(self._objects, port.Entries)
+        return alone and not kept and isinstance(self._objects, port.GivenUids)
 
     async def _plan(
         self, job: meta.Resource, pod: meta.Resource, followed: trial.Trial | None, launch: tasks.Launch

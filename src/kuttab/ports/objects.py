@@ -77,8 +77,8 @@ class RawLists(Protocol):
 
 
 @runtime_checkable
-class Entries(Protocol):
-    """What a client may offer besides: to create an object under a uid that was given out before."""
+class GivenUids(Protocol):
+    """What a client may offer besides: to create an object under a uid that was given out before it was written."""
 
     async def enter(self, obj: meta.Object) -> meta.Object:
         """As :meth:`Objects.create`, but the object's uid stays; it must be one that no other object ever had."""
