@@ -1,8 +1,9 @@
 """The observation log a step behind: a trial's last rows are taken at once and reach the database in the background, in order.
 
-Nobody may rely on rows that are not on disk, so whoever writes down what follows from them waits at the :class:`Gate` first: the object
-store does so before each of its commits. A crash then loses the end of a trial together with its rows, never the rows alone. It answers
-from memory only for trials whose rows all came with their end; everything else goes to the log below.
+Nobody may rely on rows that are not on disk, so whoever writes down what follows from them asks at the :class:`Gate` first: the object
+store does so before each of its commits, and writes the rows that it gets there into the same transaction. A crash then loses the end of a
+trial together with its rows, never the rows alone. It answers from memory only for trials whose rows all came with their end; everything
+else goes to the log below.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from kuttab.base import errors
 from kuttab.base import log as logs
 from kuttab.observations import rows as checks
 from kuttab.observations import sql
+from kuttab.ports import outbox
 from kuttab.ports.observations import Position, Row, Summary, TrialKey
 from kuttab.rules import observation
 
@@ -26,14 +28,28 @@ _LOG = logs.get(__name__)
 
 
 class Gate:
-    """Where whoever relies on rows waits for them: made before the log that they are in, and used from several threads."""
+    """Where whoever relies on rows asks for them: made before the log that they belong to, and used from several threads.
+
+    Implements :class:`kuttab.ports.outbox.Reliance`.
+    """
 
     def __init__(self) -> None:
         self._log: sql.SqlObservations | None = None
+        self.left: Sequence[outbox.Letter] = ()
+        """What an earlier run left and nobody has taken."""
 
     def attach(self, log: sql.SqlObservations) -> None:
-        """The log that has the rows."""
-        self._log = log
+        """The log that has the rows, and gets those of an earlier run. CorruptError."""
+        log.recall(self.left)
+        self._log, self.left = log, ()
+
+    def found(self, letters: Sequence[outbox.Letter]) -> None:
+        """Rows of an earlier run, which are owed until a log has been attached and has them on disk."""
+        self.left = letters
+
+    def owed(self, patience: float) -> Sequence[outbox.Letter]:
+        """Rows that are not on disk; errors as :meth:`kuttab.observations.shared.Shared.letters`."""
+        return self.left if self._log is None else self._log.letters_of_ends(patience)
 
     def wait(self, patience: float = 1.0) -> None:
         """Return when everything taken before this call is on disk; errors as :meth:`kuttab.observations.shared.Shared.wait`."""
@@ -45,6 +61,7 @@ class Behind:
     """Implements :class:`kuttab.ports.observations.Observations` over an SQL log; use from one event loop."""
 
     def __init__(self, log: sql.SqlObservations, gate: Gate) -> None:
+        """The log gets what an earlier run left in the gate first; CorruptError."""
         self._log = log
         gate.attach(log)
         self._recent: collections.OrderedDict[str, Summary] = collections.OrderedDict()
@@ -52,6 +69,10 @@ class Behind:
     async def open(self) -> None:
         """See the log."""
         await self._log.open()
+
+    async def settle(self, patience: float = 5.0) -> None:
+        """Return when everything taken so far is on disk; errors as :meth:`kuttab.observations.shared.Shared.wait`."""
+        await asyncio.to_thread(self._log.wait_for_ends, patience)
 
     async def close(self) -> None:
         """Bring everything to the disk (for a few seconds while it refuses) and close the log."""

@@ -7,6 +7,7 @@ after its commit. SQLAlchemy is loaded by the thread when the first job comes, s
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import queue
 import threading
 import urllib.parse
@@ -14,8 +15,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+from kuttab.observations import ends, shared
 from kuttab.observations import rows as checks
-from kuttab.observations import shared
+from kuttab.ports import outbox
 from kuttab.ports.observations import Position, Row, Summary, TrialKey
 
 if TYPE_CHECKING:
@@ -25,6 +27,9 @@ T = TypeVar("T")
 
 _BATCH: Final = 256  # jobs in one transaction
 _PAGE: Final = 10_000  # rows read in one go
+
+GATHER: Final = 0.2
+"""Seconds for which ends are gathered that nobody waits for: one transaction instead of many."""
 
 
 def file_url(path: Path) -> str:
@@ -43,7 +48,7 @@ class SqlObservations:
     def __init__(self, url: str) -> None:
         self._jobs: queue.SimpleQueue[Sequence[_Call] | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
-        self._shared = shared.Shared(url)
+        self._shared = shared.Shared(url, self._nudge)
 
     async def open(self) -> None:
         """Connect now, so that a database that cannot be used is reported now."""
@@ -92,12 +97,20 @@ class SqlObservations:
 
     def add_end(self, trial: TrialKey, source: str, checked: Sequence[Row]) -> None:
         """Fence, all rows and final marker of a source, without waiting; see :meth:`wait_for_ends`. The rows must have been checked."""
+        self._start()
+        self._shared.add(ends.End(trial, source, checked))
 
-        def job(view: log.Log) -> None:
-            view.write(trial, source, 0, checked, final=len(checked), fence=True)
+    def recall(self, letters: Sequence[outbox.Letter]) -> None:
+        """Take ends that an earlier run wrote down as letters; CorruptError."""
+        found = [ends.opened(letter) for letter in letters]
+        if found:
+            self._start()
+        for end in found:
+            self._shared.add(end)
 
-        self._shared.add(job)
-        self._hand_over(())
+    def letters_of_ends(self, patience: float) -> list[outbox.Letter]:
+        """Ends that are not on disk, from any thread; errors as :meth:`kuttab.observations.shared.Shared.letters`."""
+        return self._shared.letters(patience)
 
     def wait_for_ends(self, patience: float) -> None:
         """Return when all ends taken so far are on disk, from any thread; errors as :meth:`kuttab.observations.shared.Shared.wait`."""
@@ -154,13 +167,21 @@ class SqlObservations:
         return await future
 
     def _hand_over(self, calls: Sequence[_Call]) -> None:
-        """Give the thread calls to answer; ends alone need none."""
+        """Give the thread calls to answer."""
+        self._start()
+        self._jobs.put(calls)
+
+    def _nudge(self) -> None:
+        """See that ends are written; they need no call."""
+        if self._thread is not None:
+            self._jobs.put(())
+
+    def _start(self) -> None:
         if self._thread is None:
             self._thread = threading.Thread(
                 target=_work, args=(self._jobs, self._shared), name="observations", daemon=True
             )
             self._thread.start()
-        self._jobs.put(calls)
 
 
 def _pager(
@@ -193,10 +214,13 @@ class _Call:
 
 
 def _work(jobs: queue.SimpleQueue[Sequence[_Call] | None], database: shared.Shared) -> None:
-    """The thread: take what there is, one transaction, answer, until told to end."""
+    """The thread: take what there is, one transaction, answer, until told to end. Ends alone wait for more, or for a second nudge."""
     ending = False
     while not ending:
         taken = [jobs.get()]
+        if taken == [()]:
+            with contextlib.suppress(queue.Empty):
+                taken.append(jobs.get(timeout=GATHER))
         while len(taken) < _BATCH and not jobs.empty():
             taken.append(jobs.get())
         ending = None in taken

@@ -10,11 +10,12 @@ import enum
 import json
 import sqlite3
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from kuttab.ports import outbox
 from kuttab.store import sqlite
 
 if TYPE_CHECKING:
@@ -32,9 +33,12 @@ RESTORED_GAP: Final = 1_000_000_000
 CLEAN, CHECKPOINTED = 1, 2
 """Values of the setting ``clean``; 0 while a store is open."""
 
-_GROUP_SIZES = (1, 4, 8, 12, 16, 24, 32, 64, 256)
-GROUP: Final = _GROUP_SIZES[-1]
+GROUP: Final = 256
 """The most entries in one transaction."""
+
+_GROUP_SIZES = (1, 4, 8, 12, 16, 24, 32, 64, GROUP, GROUP + outbox.MOST + 1)
+_POSTED, _DELIVERED = 4, 5
+"""What rows of the ``entry`` view do to the outbox, beside the numbers of :class:`Op`."""
 
 _COLUMNS = 13
 _PLACES = "(" + ",".join("?" * _COLUMNS) + ")"
@@ -116,14 +120,35 @@ def _term_changes(entry: Entry) -> tuple[str | None, str | None]:
     )
 
 
-def append(connection: sqlite3.Connection, entries: Sequence[Entry]) -> None:
-    """Write a group: one statement that is its own transaction unless one is open. Raises sqlite3.Error."""
-    size = next(size for size in _GROUP_SIZES if size >= len(entries))
+def append(
+    connection: sqlite3.Connection,
+    entries: Sequence[Entry],
+    letters: Sequence[outbox.Letter] = (),
+    delivered: Collection[int] = (),
+) -> None:
+    """Write a group, new letters and the end of old ones: one statement that is its own transaction unless one is open.
+
+    Raises sqlite3.Error.
+    """
+    rows = [_post(letter) for letter in letters]
+    if delivered:
+        rows.append((None, None, _DELIVERED, *_NONE[3:-1], json.dumps(sorted(delivered))))
+    rows += [entry.row() for entry in entries]
+    size = next(size for size in _GROUP_SIZES if size >= len(rows))
     parameters: list[Any] = []
-    for entry in entries:
-        parameters += entry.row()
-    parameters += _NONE * (size - len(entries))
+    for row in rows:
+        parameters += row
+    parameters += _NONE * (size - len(rows))
     connection.execute(_APPEND[size], parameters)
+
+
+def _post(letter: outbox.Letter) -> tuple[Any, ...]:
+    return (None, letter.number, _POSTED, *_NONE[3:9], zlib.crc32(letter.body), letter.body, None, None)
+
+
+def posted(connection: sqlite3.Connection) -> set[int]:
+    """The numbers of the letters that are there. Raises sqlite3.Error."""
+    return {row[0] for row in connection.execute("SELECT number FROM outbox")}
 
 
 def compact(connection: sqlite3.Connection, revision: int, limit: int) -> bool:
@@ -263,6 +288,15 @@ class Reader:
             if rows[0][0] is None:
                 return out
             out.append(rows[0][0])
+
+    def letters(self) -> list[outbox.Letter]:
+        """What other databases are owed, in order."""
+        found = []
+        for number, crc, body in self._fetch("SELECT number, crc, body FROM outbox ORDER BY number"):
+            if zlib.crc32(body) != crc:
+                raise sqlite.damaged(self._path, f"checksum of letter {number}")
+            found.append(outbox.Letter(number, body))
+        return found
 
     def _rows(self, where: str, parameters: Sequence[Any], source: str = "log") -> list[Row]:
         return list(self._checked(self._fetch(f"SELECT {_ROW} FROM {source} WHERE {where}", parameters)))  # noqa: S608

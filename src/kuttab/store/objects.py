@@ -81,6 +81,8 @@ class Store:
             raise sqlite.translate(error, self.path) from error
         cache = overlay.Cache(self._options.cache_objects, self._options.cache_bytes)
         self.state = states.State(log.Reader(self._connection, self.path), start, cache, self.path)
+        if self._options.reliance is not None:
+            self._options.reliance.found(self.state.reader.letters())
         self._writer = self._make_writer()
         self._phase = "open"
         self._collector.start(clean=start.clean)
@@ -107,6 +109,8 @@ class Store:
             problem = errors.UnavailableError(f"{self.backlog} changes could not be written to {self.path}: {why}")
         except errors.KuttabError as error:
             problem = error
+        else:
+            self._writer.sweep()
         self._end(clean=problem is None and self._collector.idle)
         if problem is not None:
             raise problem

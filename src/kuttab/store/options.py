@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Literal
 
 from kuttab.base import errors
-from kuttab.store import log, saver, sqlite
+from kuttab.ports import outbox
+from kuttab.store import log, sqlite
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +33,8 @@ class Options:
     """Open a database whose write-ahead log is gone, at its last checkpoint."""
     connect: Callable[[Path | None], sqlite3.Connection] = sqlite.connect
     """How the writer opens its connection."""
-    reliance: saver.Reliance = saver.alone
-    """Waits for what entries rely on (``commits="thread"``)."""
+    reliance: outbox.Reliance | None = None
+    """Who owes what entries rely on (``commits="thread"``); without one the outbox stays as it is."""
 
     def __post_init__(self) -> None:
         if not 1 <= self.backlog <= log.GAP:

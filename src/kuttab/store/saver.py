@@ -3,6 +3,8 @@
 After anything but a full or locked disk the connection is closed; the next try opens the file anew, moves its write-ahead log into place,
 checks it, and writes what is missing, whatever was committed since the last fsync included. (An fsync that failed once may "succeed" the
 second time without having written anything.)
+
+Letters (:mod:`kuttab.ports.outbox`) are written with the group that may rely on them, and removed with a later one.
 """
 
 from __future__ import annotations
@@ -11,11 +13,12 @@ import collections
 import contextlib
 import os
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
 from kuttab.base import disk, errors
+from kuttab.ports import outbox
 from kuttab.store import log, sqlite
 
 _SAME_CONNECTION = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_BUSY)
@@ -24,16 +27,8 @@ _CHECKPOINT_ROWS: Final = 1024
 """Entries after which the write-ahead log is moved into the database: some 16 MB of pages."""
 
 Connect = Callable[[], sqlite3.Connection]
-
-
-Reliance = Callable[[float], None]
-"""Called before each commit: waits so many seconds until what entries may rely on, outside their own file, is on disk.
-
-Raises UnavailableError when it cannot come there at present, DeadlineError when it needs more time."""
-
-
-def alone(patience: float) -> None:
-    """The reliance of entries that rely on nothing else."""
+Letters = Sequence[outbox.Letter] | None
+"""What is owed; None leaves the outbox as it is."""
 
 
 class Saver:
@@ -49,6 +44,8 @@ class Saver:
         """Entries that were committed and are not known to be on disk."""
         self._synced = durable
         self._rows = 0
+        self._posted: set[int] = set()
+        """Numbers of the letters in the outbox."""
         self.last = durable
         """The last revision committed."""
         self.compacting = 0
@@ -60,6 +57,7 @@ class Saver:
             self._connection = self._connect()
             self._connection.execute("PRAGMA synchronous = NORMAL")
             self._connection.execute("PRAGMA wal_autocheckpoint = 0")
+            self._posted = log.posted(self._connection)
         return self._connection
 
     @property
@@ -67,8 +65,8 @@ class Saver:
         """Whether the connection was given up: even without anything new, the file has to be looked at."""
         return self._connection is None
 
-    def save(self, entries: Sequence[log.Entry], *, hasty: bool = False) -> None:
-        """Commit a group, or raise: UnavailableError to try again, CorruptError to stop for good.
+    def save(self, entries: Sequence[log.Entry], owed: Letters = None, *, hasty: bool = False) -> None:
+        """Commit a group and what it may rely on, or raise: UnavailableError to try again, CorruptError to stop for good.
 
         ``hasty``: in the time of those who wait, so neither wait for locks nor clean up.
         """
@@ -76,28 +74,35 @@ class Saver:
             if _identity(self.path) != self._identity:
                 raise errors.UnavailableError(f"{self.path} was removed or replaced while in use; put it back")
             if self._connection is None:
-                self._reopen()
+                self._reopen(owed)
             if entries and entries[0].revision <= self.last:
                 entries = [entry for entry in entries if entry.revision > self.last]
             if hasty:
                 with sqlite.impatient(self.open()) as connection:
-                    self._append(connection, entries)
+                    self._append(connection, entries, owed)
             elif self.compacting:
                 with sqlite.transaction(self.open()) as connection:
-                    self._append(connection, entries)
+                    self._append(connection, entries, owed)
                     done = log.compact(connection, self.compacting, _COMPACT_ROWS)
                 self._compacted = self.compacting
                 if done:
                     self.compacting = 0
             else:
-                self._append(self.open(), entries)
-        self._commit(entries)
+                self._append(self.open(), entries, owed)
+        self._committed(entries, owed)
 
-    def _append(self, connection: sqlite3.Connection, entries: Sequence[log.Entry]) -> None:
-        if entries:
-            log.append(connection, entries)
+    def _append(self, connection: sqlite3.Connection, entries: Sequence[log.Entry], owed: Letters) -> None:
+        fresh: Sequence[outbox.Letter] = ()
+        delivered: Collection[int] = ()
+        if owed is not None and (owed or self._posted):
+            fresh = [letter for letter in owed if letter.number not in self._posted]
+            delivered = self._posted.difference(letter.number for letter in owed)
+        if entries or fresh or delivered:
+            log.append(connection, entries, fresh, delivered)
 
-    def _commit(self, entries: Sequence[log.Entry]) -> None:
+    def _committed(self, entries: Sequence[log.Entry], owed: Letters) -> None:
+        if owed is not None:
+            self._posted = {letter.number for letter in owed}
         if entries:
             self.last = entries[-1].revision
             self._loose.extend(entries)
@@ -159,20 +164,22 @@ class Saver:
                 self.close()
             raise sqlite.translate(error, self.path) from error
 
-    def _reopen(self) -> None:
+    def _reopen(self, owed: Letters) -> None:
         try:
-            self._recover(self.open())
+            self._recover(self.open(), owed)
         except BaseException:
             self.close()
             raise
 
-    def _recover(self, connection: sqlite3.Connection) -> None:
+    def _recover(self, connection: sqlite3.Connection, owed: Letters) -> None:
         busy = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
         if busy:
             raise errors.UnavailableError(f"{self.path} is being read; trying again")
         verdict = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
         if verdict != "ok":
             raise sqlite.damaged(self.path, verdict)
+        self._posted = log.posted(connection)
+        self._append(connection, (), owed)  # lost letters, before what may rely on them
         found = connection.execute("SELECT coalesce(max(id), 0) FROM log").fetchone()[0]
         self.last = max(self._synced, found)
         self._check_whole(connection)
@@ -197,7 +204,7 @@ def _identity(path: Path | None) -> tuple[int, int] | None:
 class Entries:
     """Entries on their way to a saver: what is queued, and the group that is being saved until that has succeeded."""
 
-    def __init__(self, saver: Saver, reliance: Reliance) -> None:
+    def __init__(self, saver: Saver, reliance: outbox.Reliance | None = None) -> None:
         self._saver = saver
         self._reliance = reliance
         self._queued: collections.deque[log.Entry] = collections.deque()
@@ -217,10 +224,15 @@ class Entries:
         if self._group or self._saver.distrusted or (self._saver.compacting and not hasty):
             if hasty and self._saver.distrusted:
                 raise errors.UnavailableError("the database has to be looked at first")
-            self._reliance(patience)
-            self._saver.save(self._group, hasty=hasty)
+            owed = None if self._reliance is None else self._reliance.owed(patience)
+            self._saver.save(self._group, owed, hasty=hasty)
         self._group.clear()
         return bool(self._queued)
+
+    def sweep(self) -> None:
+        """Remove letters that have come to their place since the last group; errors as for a group."""
+        if self._reliance is not None and not self._saver.distrusted:
+            self._saver.save((), self._reliance.owed(0.0), hasty=True)
 
     def clear(self) -> None:
         """Drop what is queued."""

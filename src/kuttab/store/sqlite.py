@@ -60,6 +60,19 @@ SCHEMA: Final[Steps] = (
             END""",
         ),
     ),
+    (
+        "what other databases are owed",
+        (
+            "CREATE TABLE outbox (number INTEGER PRIMARY KEY, crc INTEGER NOT NULL, body BLOB NOT NULL)",
+            # Rows without an id are no entries; op says what they do. They are part of the group's one statement.
+            """CREATE TRIGGER post INSTEAD OF INSERT ON entry WHEN NEW.op = 4 BEGIN
+                INSERT OR REPLACE INTO outbox VALUES (NEW.previous, NEW.crc, NEW.body);
+            END""",
+            """CREATE TRIGGER deliver INSTEAD OF INSERT ON entry WHEN NEW.op = 5 BEGIN
+                DELETE FROM outbox WHERE number IN (SELECT value FROM json_each(NEW.removed));
+            END""",
+        ),
+    ),
 )
 
 

@@ -16,6 +16,7 @@ from typing import Final, Protocol
 
 from kuttab.base import errors
 from kuttab.base import log as logs
+from kuttab.ports import outbox
 from kuttab.store import log, saver
 
 _LOG = logs.get(__name__)
@@ -30,7 +31,7 @@ _TURN: Final = 0.002
 """Seconds for which the loop waits for the thread's running commit, as long as one takes, before it leaves its own to the thread."""
 
 _ROWS: Final = 0.005
-"""Seconds for which the loop waits for what its commit relies on, which was given to the disk some milliseconds before."""
+"""Seconds for which the loop waits for what its commit relies on, when that is too much to be written along with it."""
 
 
 class Writer(Protocol):
@@ -64,6 +65,10 @@ class Writer(Protocol):
         """Make room now, if that is the caller's business."""
         ...
 
+    def sweep(self) -> None:
+        """Tidy up before an orderly end, when everything is written. Blocks for a short transaction."""
+        ...
+
     def stop(self) -> None:
         """End; what is queued and not written is dropped. Blocks for the running transaction."""
         ...
@@ -73,7 +78,12 @@ class ThreadWriter:
     """Writes in a thread of its own and calls ``notify`` (from that thread) after each step and each change of health."""
 
     def __init__(
-        self, path: Path, connect: saver.Connect, durable: int, notify: Callable[[], None], reliance: saver.Reliance
+        self,
+        path: Path,
+        connect: saver.Connect,
+        durable: int,
+        notify: Callable[[], None],
+        reliance: outbox.Reliance | None,
     ) -> None:
         self.durable = durable
         self.failure = ""
@@ -123,6 +133,14 @@ class ThreadWriter:
 
     def relieve(self) -> None:
         """The thread does it."""
+
+    def sweep(self) -> None:
+        """Remove letters that have arrived; those that stay are known to have arrived, or brought once more, by the next run."""
+        try:
+            with self._turn:
+                self._entries.sweep()
+        except errors.KuttabError as problem:
+            _LOG.debug("store.sweep.failed", problem=problem)
 
     def stop(self) -> None:
         """End the thread; blocks until its running transaction has ended."""
@@ -212,7 +230,7 @@ class InlineWriter:
         self.failure = ""
         self.fatal: errors.KuttabError | None = None
         self._saver = saver.Saver(path, connect, durable)
-        self._entries = saver.Entries(self._saver, saver.alone)
+        self._entries = saver.Entries(self._saver)
 
     @property
     def kept(self) -> int:
@@ -237,6 +255,9 @@ class InlineWriter:
     def relieve(self) -> None:
         """Write everything queued, if the disk takes it."""
         self._save_all()
+
+    def sweep(self) -> None:
+        """It has no letters."""
 
     def _save_all(self) -> bool:
         if self.fatal is not None or (not self._entries and self.durable == self._saver.last):

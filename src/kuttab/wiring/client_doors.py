@@ -14,7 +14,7 @@ from kuttab.base import errors
 from kuttab.ports import objects as port
 from kuttab.ports import observations as observation_port
 from kuttab.sdk import results, search
-from kuttab.wiring import collecting, control, following, machine, manifests, nodes, opening, warming
+from kuttab.wiring import collecting, control, following, machine, manifests, observing, opening, warming
 from kuttab.wiring import settings as settings_
 
 PAUSE = 0.1
@@ -98,7 +98,7 @@ class Folder:
 
     async def rows(self, key: observation_port.TrialKey, metric: str) -> Sequence[observation_port.Row]:
         """See the protocol."""
-        async with nodes.observations(self._settings) as log:
+        async with observing.beside(self._settings) as log:
             return await log.read(key, metric=metric)
 
     def reader(self) -> results.ReadRows | None:

@@ -25,7 +25,7 @@ from kuttab.ports import pod_logs as log_port
 from kuttab.rules import prior
 from kuttab.runtime import controller, informer, manager
 from kuttab.store import lock
-from kuttab.wiring import catalogue, nodes, plane, suggesting, warming
+from kuttab.wiring import catalogue, observing, plane, suggesting, warming
 from kuttab.wiring import settings as settings_
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ async def opened(settings: Settings, complain: Callable[[str], object] = str) ->
     with lock.Lock(settings.machine.data, clock.SystemClock()):
         async with kube.KubeClient.connect(settings.kubeconfig, settings.context, only=settings.namespace) as client:
             server, workloads = await _greet(client, complain)
-            async with nodes.observations(settings.machine) as rows:
+            async with observing.observations(settings.machine) as rows:
                 yield _composed(settings, client, rows, server, workloads)
 
 

@@ -13,7 +13,7 @@ from kuttab.api.history import TrialState
 from kuttab.node import settings as node_settings
 from kuttab.ports import observations as observation_port
 from kuttab.sdk import results
-from kuttab.wiring import nodes, reading
+from kuttab.wiring import observing, reading
 from kuttab.wiring import settings as settings_
 
 LOGS = 20
@@ -27,7 +27,7 @@ LOG_TAIL = 8192
 async def rows(settings: settings_.Settings) -> AsyncIterator[results.ReadRows]:
     """A reader of metric rows for callers without a loop of their own (plots run in a worker thread); open while inside."""
     loop = asyncio.get_running_loop()
-    async with nodes.observations(settings) as log:
+    async with observing.beside(settings) as log:
 
         def read(key: observation_port.TrialKey) -> Sequence[observation_port.Row]:
             return asyncio.run_coroutine_threadsafe(log.read(key), loop).result()
@@ -45,7 +45,7 @@ class LazyRows:
         """Rows in the order of arrival."""
 
         async def read() -> Sequence[observation_port.Row]:
-            async with nodes.observations(self._settings) as log:
+            async with observing.beside(self._settings) as log:
                 return await log.read(key)
 
         return in_thread(read)

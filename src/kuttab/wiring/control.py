@@ -1,8 +1,7 @@
 """The owner of a data folder lends its objects to other commands of the same user, over a Unix socket in that folder.
 
 So ``kuttab stop`` reaches an experiment that ``kuttab run`` runs in another terminal. One JSON document a line each way; the socket is
-readable by its user alone. Only verbs of the objects port; a
-watch takes a connection of its own.
+readable by its user alone. Verbs of the objects port, and one that waits for metric rows; a watch takes a connection of its own.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ import builtins
 import contextlib
 import json
 import os
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -29,9 +28,11 @@ LINE_LIMIT = 16 * 1024 * 1024
 class ControlServer:
     """Serves an objects client on the socket."""
 
-    def __init__(self, objects: port.Objects, path: Path) -> None:
+    def __init__(self, objects: port.Objects, path: Path, settle_rows: Callable[[], Awaitable[None]]) -> None:
+        """``settle_rows`` returns when metric rows that follow from what is shown are where others read them."""
         self._objects = objects
         self._path = path
+        self._settle_rows = settle_rows
 
     @contextlib.asynccontextmanager
     async def serving(self) -> AsyncIterator[None]:
@@ -117,6 +118,8 @@ class ControlServer:
             )  # fmt: skip
             await objects.settle()
             return None if left is None else meta.dump(left)
+        if verb == "settle-rows":
+            return await self._settle_rows()
         raise errors.BadInputError(f"unknown verb {verb!r}")
 
 
@@ -165,6 +168,10 @@ class RemoteObjects:
         """See the port."""
         left = await self._call("delete", kind, namespace=namespace, name=name, uid=uid)
         return None if left is None else kinds.load(left)
+
+    async def settle_rows(self) -> None:
+        """Return when the owner has brought metric rows to where others read them; UnavailableError, DeadlineError."""
+        await self._call("settle-rows", None)
 
     async def _call(self, verb: str, kind: kinds.Kind | None, **args: Any) -> Any:
         if kind is not None:

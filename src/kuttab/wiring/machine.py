@@ -26,6 +26,7 @@ from kuttab.wiring import (
     judging,
     meeting,
     nodes,
+    observing,
     opening,
     plane,
     quotas,
@@ -58,7 +59,7 @@ async def running(settings: settings_.Settings) -> AsyncIterator[Machine]:
     gate = behind.Gate()
     with garbage.less_often():
         async with (
-            opening.store(settings, gate.wait) as store,
+            opening.store(settings, gate) as store,
             _world(settings, store, gate) as machine,
         ):
             yield machine
@@ -71,7 +72,7 @@ async def _world(settings: settings_.Settings, store: objects.Store, gate: behin
     system = embedded.EmbeddedClient(store, None, limits.SYSTEM_USER, trusted=True)
     user = opening.client(settings, store)
     time = clock.SystemClock()
-    async with nodes.observations(settings, gate) as rows, quotas.opened(settings, system, time) as quota:
+    async with observing.owned(settings, gate) as rows, quotas.opened(settings, system, time) as quota:
         router = routing.Router(settings, rows, priors=warming.from_objects(system))
         parts = plane.Parts(system, rows, router, quota.quota, time)
         planes = plane.ControlPlane(parts)
@@ -87,7 +88,7 @@ async def _world(settings: settings_.Settings, store: objects.Store, gate: behin
             [planes.events.run, *node.runnables, *quota.runnables],
         )
         await node.recover()
-        server = control.ControlServer(user, meeting.address(settings.data))
+        server = control.ControlServer(user, meeting.address(settings.data), rows.settle)
         try:
             async with server.serving(), _at_work(machine):
                 yield Machine(settings, user, rows, planes, machine, called, node.door)

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import shutil
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from kuttab.api import meta
 from kuttab.base import clock
 from kuttab.node import images, meters, pods, recovery, services
 from kuttab.node import settings as node_settings
-from kuttab.observations import behind
 from kuttab.ports import objects as object_port
 from kuttab.ports import observations as observation_port
 from kuttab.runtime import controller, manager
@@ -21,23 +19,6 @@ from kuttab.wiring import plane as planes
 from kuttab.wiring import settings as settings_
 
 SWEEP_SECONDS = 1.0
-
-
-@contextlib.asynccontextmanager
-async def observations(
-    settings: settings_.Settings, gate: behind.Gate | None = None
-) -> AsyncIterator[observation_port.Observations]:
-    """The observation log of the settings, open; with a gate it may be a step behind, see :mod:`kuttab.observations.behind`."""
-    from kuttab.observations import sql
-
-    url = settings.database or sql.file_url(settings.data / "observations.db")
-    plain = sql.SqlObservations(url)
-    log = plain if gate is None else behind.Behind(plain, gate)
-    await log.open()
-    try:
-        yield log
-    finally:
-        await log.close()
 
 
 async def _probe(address: str, seconds: float) -> None:

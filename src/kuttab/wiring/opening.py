@@ -7,17 +7,19 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from kuttab.api import kinds, meta
 from kuttab.base import clock, errors
 from kuttab.client import embedded
-from kuttab.store import lock, objects, saver
+from kuttab.ports import outbox
+from kuttab.store import lock, objects
 from kuttab.wiring import settings as settings_
 
 if TYPE_CHECKING:
     from kuttab.admission import limits
+    from kuttab.observations import behind
 
 USER = "local"
 
@@ -25,12 +27,36 @@ USER = "local"
 @contextlib.asynccontextmanager
 async def opened(settings: settings_.Settings) -> AsyncIterator[embedded.EmbeddedClient]:
     """The objects of a data folder that nobody runs, for short commands. Raises LockedError when somebody does."""
-    async with store(settings) as found:
+    rows = _Rows()
+    async with store(settings, rows) as found:
+        if rows.gate is not None:
+            from kuttab.wiring import observing
+
+            await observing.bring(settings, rows.gate)
         yield client(settings, found)
 
 
+class _Rows:
+    """Metric rows that a killed run left, if it did: seldom, so what brings them to their log is loaded only then."""
+
+    def __init__(self) -> None:
+        self.gate: behind.Gate | None = None
+
+    def found(self, letters: Sequence[outbox.Letter]) -> None:
+        """See :class:`kuttab.ports.outbox.Reliance`."""
+        if letters:
+            from kuttab.observations import behind
+
+            self.gate = behind.Gate()
+            self.gate.found(letters)
+
+    def owed(self, patience: float) -> Sequence[outbox.Letter]:
+        """See :class:`kuttab.ports.outbox.Reliance`."""
+        return () if self.gate is None else self.gate.owed(patience)
+
+
 @contextlib.asynccontextmanager
-async def store(settings: settings_.Settings, reliance: saver.Reliance = saver.alone) -> AsyncIterator[objects.Store]:
+async def store(settings: settings_.Settings, reliance: outbox.Reliance) -> AsyncIterator[objects.Store]:
     """The store of a data folder, made when there is none, for one owner. Raises LockedError, CorruptError."""
     settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
     time = clock.SystemClock()

@@ -18,7 +18,7 @@ from kuttab.algorithms import registry
 from kuttab.api import keys
 from kuttab.base import clock, errors
 from kuttab.ports import observations as observation_port
-from kuttab.wiring import marking, nodes
+from kuttab.wiring import marking, observing
 from kuttab.wiring import settings as settings_
 
 Announce = Callable[[str], None]
@@ -75,7 +75,7 @@ async def db_manager(settings: settings_.Settings, host: str, port: int | None, 
     wanted = port if port is not None else hosting.port_from(keys.ENV_DB_MANAGER_PORT, hosting.DB_MANAGER_PORT)
     if not settings.database:
         settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
-    async with nodes.observations(settings) as rows:
+    async with observing.observations(settings) as rows:
         service = dbmanager.DbManager(rows, _by_name(rows))
         await _serve([service.handler()], servers.db_manager_health(rows), host, wanted, announce)
 

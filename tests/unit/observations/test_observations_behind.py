@@ -15,6 +15,7 @@ import pytest
 
 from kuttab.base import errors
 from kuttab.observations import behind, database, sql
+from kuttab.ports import outbox
 from kuttab.ports.observations import Row, TrialKey
 
 KEY = TrialKey("uid", "trial", "default")
@@ -168,4 +169,146 @@ async def test_memory_answers_only_what_it_knows(tmp_path: pathlib.Path) -> None
     assert (summary.metrics["loss"].min, summary.metrics["loss"].count) == ("7", 2)
     await log.delete(KEY)
     assert not (await log.summarize(KEY)).metrics
+    await log.close()
+
+
+def few(number: int) -> TrialKey:
+    """A trial."""
+    return TrialKey(f"uid-{number}", f"trial-{number}", "default")
+
+
+async def test_small_ends_are_letters(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever relies on them need not wait for the database; they are owed until they are in it, and nobody else need ask for that."""
+    gate, path = behind.Gate(), tmp_path / "rows.db"
+    log = behind.Behind(sql.SqlObservations(sql.file_url(path)), gate)
+    await log.open()
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as stranger:
+        stranger.execute("BEGIN IMMEDIATE")
+        for number in range(3):
+            await log.complete(few(number), "one", 0, [Row("loss", "1")])
+        owed = gate.owed(0.0)
+        assert [letter.number for letter in owed] == [1, 2, 3]
+        assert list(gate.owed(0.0)) == owed
+        stranger.execute("ROLLBACK")
+    for _ in range(1000):
+        if not gate.owed(0.0):
+            break
+        await asyncio.sleep(0.01)
+    assert committed(path) == 3
+    await log.close()
+
+
+@pytest.mark.parametrize("rows", [[Row("loss", "1")] * 65, [Row("loss", "1" * 20_000)]])
+async def test_a_large_end_is_waited_for(tmp_path: pathlib.Path, rows: list[Row]) -> None:
+    """What is not worth being written twice comes to its place first, and with it what was taken before."""
+    gate, path = behind.Gate(), tmp_path / "rows.db"
+    log = behind.Behind(sql.SqlObservations(sql.file_url(path)), gate)
+    await log.open()
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as stranger:
+        stranger.execute("BEGIN IMMEDIATE")
+        await log.complete(few(0), "one", 0, [Row("loss", "1")])
+        await log.complete(few(1), "one", 0, rows)
+        with pytest.raises(errors.DeadlineError, match="slow"):
+            gate.owed(0.05)
+        stranger.execute("ROLLBACK")
+    assert gate.owed(10) == []
+    assert committed(path) == 1 + len(rows)
+    await log.close()
+
+
+async def test_many_ends_are_waited_for(tmp_path: pathlib.Path) -> None:
+    """There are never more letters than the outbox takes, whatever the database does."""
+    gate, path = behind.Gate(), tmp_path / "rows.db"
+    log = behind.Behind(sql.SqlObservations(sql.file_url(path)), gate)
+    await log.open()
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as stranger:
+        stranger.execute("BEGIN IMMEDIATE")
+        for number in range(outbox.MOST):
+            await log.complete(few(number), "one", 0, [Row("loss", "1")])
+        assert len(gate.owed(0.0)) == outbox.MOST
+        await log.complete(few(outbox.MOST), "one", 0, [Row("loss", "1")])
+        with pytest.raises(errors.DeadlineError):
+            gate.owed(0.05)
+        stranger.execute("ROLLBACK")
+    assert gate.owed(10) == []
+    assert committed(path) == outbox.MOST + 1
+    await log.close()
+
+
+async def test_ends_of_an_earlier_run(tmp_path: pathlib.Path) -> None:
+    """Letters that were left are owed until they are in the database, are written there once, and not over what came later."""
+    gate, path = behind.Gate(), tmp_path / "rows.db"
+    awkward = [Row("loss", "ü\ud7ff\U0001f600 'x'", "2026-01-31T12:00:00.5Z"), Row("acc", "nan")]
+    first = sql.SqlObservations(sql.file_url(tmp_path / "other.db"))
+    written = behind.Behind(first, gate)
+    await first.open()
+    with contextlib.closing(sqlite3.connect(tmp_path / "other.db", isolation_level=None)) as stranger:
+        stranger.execute("BEGIN IMMEDIATE")
+        for number in range(3):
+            await written.complete(few(number), "one", 0, awkward)
+        left = gate.owed(0.0)
+        stranger.execute("ROLLBACK")
+    await written.close()
+    assert len(left) == 3
+
+    log = sql.SqlObservations(sql.file_url(path))
+    await log.complete(few(1), "one", 0, awkward)  # this one had arrived
+    await log.complete(few(1), "two", 0, [Row("loss", "7")])  # and this came after it
+    await log.close()
+
+    again = behind.Gate()
+    again.found(left)
+    assert again.owed(0.0) == left
+    log = sql.SqlObservations(sql.file_url(path))
+    late = behind.Behind(log, again)
+    await late.complete(few(3), "one", 0, [Row("loss", "3")])
+    assert await late.read(few(0)) == awkward
+    assert await late.read(few(1)) == [Row("loss", "7")]
+    assert again.owed(10) == []
+    assert committed(path) == 2 + 3 + 2 + 1
+    await late.close()
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"{}", b"[1]", b'["u","n","d","s",[["loss"]],1]', b'["u","n","d","s",[1]]', b"\xff"]
+)
+def test_a_letter_that_nobody_wrote(tmp_path: pathlib.Path, body: bytes) -> None:
+    """It is refused, and nothing is made of it."""
+    gate = behind.Gate()
+    gate.found([outbox.Letter(7, body)])
+    with pytest.raises(errors.CorruptError, match="letter 7"):
+        behind.Behind(sql.SqlObservations(sql.file_url(tmp_path / "rows.db")), gate)
+    assert not (tmp_path / "rows.db").exists()
+
+
+async def test_ends_are_gathered(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ends that nobody waits for are one transaction; many, a question, or somebody who waits bring them to the disk at once."""
+    monkeypatch.setattr(sql, "GATHER", 1e6)
+    gate = behind.Gate()
+    rows = sql.SqlObservations(sql.file_url(tmp_path / "rows.db"))
+    log = behind.Behind(rows, gate)
+    await log.open()
+    sizes: list[int] = []
+    run = database.Database.run
+
+    def counted(self: database.Database, jobs: Sequence[database.Job]) -> list[Any]:
+        sizes.append(len(jobs))
+        return run(self, jobs)
+
+    monkeypatch.setattr(database.Database, "run", counted)
+    for number in range(10):
+        await log.complete(few(number), "one", 0, [Row("loss", "1")])
+    gate.wait(10)
+    assert sizes == [10]
+    for number in range(10, 20):
+        await log.complete(few(number), "one", 0, [Row("loss", "1")])
+    assert await log.read(few(15)) == [Row("loss", "1")]
+    assert sizes == [10, 11]
+    for number in range(20, 20 + outbox.MOST // 4):
+        await log.complete(few(number), "one", 0, [Row("loss", "1")])
+    async with asyncio.timeout(30):
+        while gate.owed(0.0):  # noqa: ASYNC110 - the log is a thread
+            await asyncio.sleep(0.001)
+    assert sum(sizes) == 21 + outbox.MOST // 4
+    await log.settle()
     await log.close()

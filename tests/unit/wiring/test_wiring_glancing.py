@@ -51,7 +51,7 @@ async def test_owner_and_files_tell_the_same(settings: settings_.Settings) -> No
     async with opening.opened(settings) as objects:
         await fill(objects)
         await objects.settle()  # how many are left is told of what is on disk
-        async with control.ControlServer(objects, meeting.address(settings.data)).serving():
+        async with control.ControlServer(objects, meeting.address(settings.data), objects.settle).serving():
             asked = [await asyncio.to_thread(look, settings, **question) for question in questions]
             async with control.reach(settings.data) as remote:
                 assert remote is not None
