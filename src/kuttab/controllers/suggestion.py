@@ -111,8 +111,9 @@ class SuggestionController:
             early_stopping=current.spec.early_stopping is not None,
         )
         status, exhausted = await self._take(subject, status, request)
-        waiting = status.suggestion_count < current.spec.requests and not exhausted
-        return status, WAIT if waiting else None
+        if exhausted or status.suggestion_count >= current.spec.requests:
+            return status, None
+        return status, 0.0 if status.suggestion_count > request.first_slot else WAIT
 
     async def _ask_in_turn(
         self, current: suggestion.Suggestion, subject: experiment.Experiment, status: suggestion.SuggestionStatus
@@ -145,9 +146,9 @@ class SuggestionController:
         """Ask, and enter the answer into the journal; also whether it said that nothing is left."""
         reply = await self._world.service.suggest(request)
         answers = suggestion_state.named(subject, reply.assignments, status.suggestion_count)
-        status = suggestion_state.answered(
-            status, answers, dict(reply.settings), reply.exhausted, keep_from=subject.status.slots
-        )
+        # A trial that the caches show is in the store before this write, and stays there if this write does.
+        slots = budget.consumed(subject, self._world.ledgers.of(subject))
+        status = suggestion_state.answered(status, answers, dict(reply.settings), reply.exhausted, keep_from=slots)
         return status, reply.exhausted
 
     async def _complain(

@@ -118,6 +118,15 @@ class Controller(abc.ABC):
             if owner is not None and (owner.api_version, owner.kind) == (self.kind.api_version, self.kind.kind):
                 self._left.setdefault(owner.uid, []).append(pod)
 
+    def over(self, old: meta.Object | None, new: meta.Object | None) -> bool:
+        """Whether a change needs no pass: one ended the job and let go of all it had, and nothing is to be done later."""
+        if old is None or (old.namespace, old.name) in self._works:
+            return False
+        if new is None:
+            return True
+        assert isinstance(new, meta.Resource)
+        return not new.deleting and new.uid == old.uid and self.finished(new) and self.policy(new).ttl is None
+
     async def reconcile(self, namespace: str, name: str) -> float | None:
         """One pass over a job: None when done, seconds until the next look, or an error to be retried."""
         job = await self._read(namespace, name)

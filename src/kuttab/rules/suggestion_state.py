@@ -10,7 +10,7 @@ from kuttab.api.suggestion import SuggestionStatus
 from kuttab.base import errors
 from kuttab.rules import naming
 
-JOURNAL_CAP = 20
+JOURNAL_CAP = 10
 """Answers kept in the status besides those that wait for their trial; ``suggestionCount`` counts all."""
 
 

@@ -57,6 +57,10 @@ class Controller:
         """Ask for a pass later."""
         self.queue.add_after(Key(self.name, namespace, name), seconds)
 
+    def working(self, namespace: str, name: str) -> bool:
+        """Whether a pass over an object has begun and not ended."""
+        return self.queue.working(Key(self.name, namespace, name))
+
     async def run(self) -> None:
         """Work until cancelled."""
         try:

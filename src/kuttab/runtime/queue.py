@@ -38,6 +38,10 @@ class WorkQueue(Generic[K]):
         """Nothing waits and nothing is being worked on; timers may still be set."""
         return not self._waiting and not self._working
 
+    def working(self, key: K) -> bool:
+        """Whether the key is being worked on."""
+        return key in self._working
+
     def add(self, key: K) -> None:
         """Ask for a pass over the key as soon as a worker is free."""
         timer = self._timers.pop(key, None)

@@ -44,8 +44,8 @@ class Saver:
         """Entries that were committed and are not known to be on disk."""
         self._synced = durable
         self._rows = 0
-        self._posted: set[int] = set()
-        """Numbers of the letters in the outbox."""
+        self._posted: set[int] | None = None
+        """Numbers of the letters in the outbox, once they have been asked for on this connection."""
         self.last = durable
         """The last revision committed."""
         self.compacting = 0
@@ -57,7 +57,7 @@ class Saver:
             self._connection = self._connect()
             self._connection.execute("PRAGMA synchronous = NORMAL")
             self._connection.execute("PRAGMA wal_autocheckpoint = 0")
-            self._posted = log.posted(self._connection)
+            self._connection.execute("PRAGMA busy_timeout = 0")
         return self._connection
 
     @property
@@ -78,25 +78,31 @@ class Saver:
             if entries and entries[0].revision <= self.last:
                 entries = [entry for entry in entries if entry.revision > self.last]
             if hasty:
-                with sqlite.impatient(self.open()) as connection:
-                    self._append(connection, entries, owed)
-            elif self.compacting:
-                with sqlite.transaction(self.open()) as connection:
-                    self._append(connection, entries, owed)
-                    done = log.compact(connection, self.compacting, _COMPACT_ROWS)
-                self._compacted = self.compacting
-                if done:
-                    self.compacting = 0
-            else:
                 self._append(self.open(), entries, owed)
+            else:
+                with sqlite.patient(self.open()) as connection:
+                    self._append_and_compact(connection, entries, owed)
         self._committed(entries, owed)
+
+    def _append_and_compact(self, connection: sqlite3.Connection, entries: Sequence[log.Entry], owed: Letters) -> None:
+        if not self.compacting:
+            self._append(connection, entries, owed)
+            return
+        with sqlite.transaction(connection):
+            self._append(connection, entries, owed)
+            done = log.compact(connection, self.compacting, _COMPACT_ROWS)
+        self._compacted = self.compacting
+        if done:
+            self.compacting = 0
 
     def _append(self, connection: sqlite3.Connection, entries: Sequence[log.Entry], owed: Letters) -> None:
         fresh: Sequence[outbox.Letter] = ()
         delivered: Collection[int] = ()
-        if owed is not None and (owed or self._posted):
-            fresh = [letter for letter in owed if letter.number not in self._posted]
-            delivered = self._posted.difference(letter.number for letter in owed)
+        if owed is not None:
+            posted = self._posted = log.posted(connection) if self._posted is None else self._posted
+            if owed or posted:
+                fresh = [letter for letter in owed if letter.number not in posted]
+                delivered = posted.difference(letter.number for letter in owed)
         if entries or fresh or delivered:
             log.append(connection, entries, fresh, delivered)
 
@@ -148,7 +154,7 @@ class Saver:
         if self._connection is not None:
             with contextlib.suppress(sqlite3.Error):  # a broken connection may fail to close; it is gone either way
                 self._connection.close()
-            self._connection = None
+            self._connection = self._posted = None
 
     @contextlib.contextmanager
     def _telling(self) -> Iterator[None]:
@@ -166,7 +172,8 @@ class Saver:
 
     def _reopen(self, owed: Letters) -> None:
         try:
-            self._recover(self.open(), owed)
+            with sqlite.patient(self.open()) as connection:
+                self._recover(connection, owed)
         except BaseException:
             self.close()
             raise
@@ -178,7 +185,6 @@ class Saver:
         verdict = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
         if verdict != "ok":
             raise sqlite.damaged(self.path, verdict)
-        self._posted = log.posted(connection)
         self._append(connection, (), owed)  # lost letters, before what may rely on them
         found = connection.execute("SELECT coalesce(max(id), 0) FROM log").fetchone()[0]
         self.last = max(self._synced, found)

@@ -178,13 +178,14 @@ def log_of(path: Path) -> Path:
 
 
 @contextlib.contextmanager
-def impatient(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
-    """Within, a lock that somebody else holds is an error at once."""
-    connection.execute("PRAGMA busy_timeout = 0")
+def patient(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
+    """Within, a lock that somebody else holds is waited for; before and after it is an error at once."""
+    connection.execute(f"PRAGMA busy_timeout = {_BUSY_SECONDS * 1000:.0f}")
     try:
         yield connection
     finally:
-        connection.execute(f"PRAGMA busy_timeout = {_BUSY_SECONDS * 1000:.0f}")
+        with contextlib.suppress(sqlite3.Error):  # a broken connection, which is given up, would hide what broke it
+            connection.execute("PRAGMA busy_timeout = 0")
 
 
 def copy(source: Path, target: Path) -> None:

@@ -137,10 +137,14 @@ class ControlPlane:
         self._suggestion.enqueue(obj.namespace, obj.name)
 
     def _suggestion_heard(self, old: meta.Object | None, new: meta.Object | None) -> None:
+        """A request concerns the one, an answer the other; neither needs to hear of what it wrote itself."""
         obj = new if new is not None else old
-        assert obj is not None
-        self._suggestion.enqueue(obj.namespace, obj.name)
-        self._experiment.enqueue(obj.namespace, obj.name)
+        assert isinstance(obj, suggestion.Suggestion)
+        changed = old is None or new is None or new.deleting
+        if changed or (old is not None and obj.metadata.generation != old.metadata.generation):
+            self._suggestion.enqueue(obj.namespace, obj.name)
+        if changed or (isinstance(old, suggestion.Suggestion) and obj.status != old.status):
+            self._experiment.enqueue(obj.namespace, obj.name)
 
     def _trial_heard(self, old: meta.Object | None, new: meta.Object | None) -> None:
         obj = new if new is not None else old
@@ -152,7 +156,10 @@ class ControlPlane:
         owner = obj.metadata.controller
         if owner is None or owner.kind != experiment.Experiment.KIND:
             return
-        self._experiment.enqueue(obj.namespace, owner.name)
+        if old is None and new is not None and ledgers_.keep(new):  # made by a pass: there is nothing but to count it
+            self._experiment.enqueue_after(obj.namespace, owner.name, experiment_controller.COALESCE)
+        else:
+            self._experiment.enqueue(obj.namespace, owner.name)
         if new is None or not ledgers_.keep(new):
             self._trials_logic.ask_again()  # its parallel slot is free, now that its account knows
         if (new is None or not ledgers_.keep(new)) and self._asked(obj.namespace, owner.name):
@@ -170,8 +177,9 @@ class ControlPlane:
         if owner is None or owner.kind != trial.Trial.KIND:
             return
         if new is None:
-            if self.trials.get(obj.namespace, owner.name) is not None:  # a finished trial has no use for it
-                self._trials_logic.workload_gone(obj)
+            if self.trials.get(obj.namespace, owner.name) is None and self.trials.synced.is_set():
+                return  # a finished trial has no use for it
+            self._trials_logic.workload_gone(obj)
         elif old is None and not obj.section("status") and self.trials.synced.is_set():
             return  # it has just been made by a pass, which knows
         self._trial.enqueue(obj.namespace, owner.name)

@@ -65,4 +65,6 @@ class _Queue:
     def heard(self, old: meta.Object | None, new: meta.Object | None) -> None:
         obj = new if new is not None else old
         assert obj is not None
-        self.controller.enqueue(obj.namespace, obj.name)
+        # A pass that has begun may have read what is over by now.
+        if self.controller.working(obj.namespace, obj.name) or not self.logic.over(old, new):
+            self.controller.enqueue(obj.namespace, obj.name)
