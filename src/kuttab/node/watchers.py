@@ -9,12 +9,16 @@ import asyncio
 import os
 import select
 import sys
+import time
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from kuttab.node import identity
 
 Callback = Callable[[], None]
+
+_NAP: Final = 1e-6
+"""Seconds to ask for; the kernel makes some fifty microseconds of it."""
 
 # Parts of these modules exist on some systems only.
 _os: Any = os
@@ -51,11 +55,17 @@ def best(loop: asyncio.AbstractEventLoop) -> Watcher:
 
 
 class PidfdWatcher:
-    """Linux: a file descriptor per child that becomes readable when it ends."""
+    """Linux: a file descriptor per child that becomes readable when it ends.
+
+    The kernel wakes us before the processor of the child that ends is free, so on a machine that has no other one we take the processor
+    of a child that runs; the scheduler lets that one wait there for up to a tick (4 ms) while the other processor idles. So where children
+    keep all processors busy we sleep once more, as shortly as can be: woken anew, we get the one that has become free.
+    """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._fds: dict[int, int] = {}
+        self._processors = len(_os.sched_getaffinity(0))
 
     def watch(self, pid: int, callback: Callback) -> None:
         """Start watching; OSError when descriptors have run out."""
@@ -64,6 +74,8 @@ class PidfdWatcher:
         self._loop.add_reader(fd, self._fire, pid, callback)
 
     def _fire(self, pid: int, callback: Callback) -> None:
+        if len(self._fds) >= self._processors:
+            time.sleep(_NAP)
         self.forget(pid)
         callback()
 

@@ -132,9 +132,10 @@ class ControlPlane:
 
     def _experiment_heard(self, old: meta.Object | None, new: meta.Object | None) -> None:
         obj = new if new is not None else old
-        assert obj is not None
-        self._experiment.enqueue(obj.namespace, obj.name)
-        self._suggestion.enqueue(obj.namespace, obj.name)
+        assert isinstance(obj, experiment.Experiment)
+        if not _only_counted(old, new):
+            self._experiment.enqueue(obj.namespace, obj.name)
+            self._suggestion.enqueue(obj.namespace, obj.name)
 
     def _suggestion_heard(self, old: meta.Object | None, new: meta.Object | None) -> None:
         """A request concerns the one, an answer the other; neither needs to hear of what it wrote itself."""
@@ -183,6 +184,17 @@ class ControlPlane:
         elif old is None and not obj.section("status") and self.trials.synced.is_set():
             return  # it has just been made by a pass, which knows
         self._trial.enqueue(obj.namespace, owner.name)
+
+
+def _only_counted(old: meta.Object | None, new: meta.Object | None) -> bool:
+    """Whether nothing but counters and lists of an experiment's status changed, which its own pass wrote."""
+    if not (isinstance(old, experiment.Experiment) and isinstance(new, experiment.Experiment)) or new.deleting:
+        return False
+    was, now = old.metadata, new.metadata
+    same = (was.uid, was.generation, was.finalizers, was.annotations) == (
+        now.uid, now.generation, now.finalizers, now.annotations,
+    )  # fmt: skip
+    return same and old.status.conditions == new.status.conditions
 
 
 def parse_template(text: str) -> meta.Json:

@@ -621,3 +621,18 @@ async def test_a_start_is_written_down_unless_the_end_comes_first(machines, hold
         assert not pod.metadata.finalizers
     finally:
         await machine.close()
+
+
+async def test_over_jobs_are_not_looked_at_again(machine):
+    """The end that a pass wrote itself and the job's deletion need no pass."""
+    (jobs,) = [c for c in machine.workloads.controllers if c.name == "job"]
+    await machine.job("print('loss=1')")
+    await machine.done()
+    await asyncio.sleep(0.1)
+    assert jobs.passes == 2, "its creation and the end of its process"
+    (logic,) = [each for each in machine.workloads._logic if each.kind == kinds.JOB]
+    job = await machine.get(kinds.JOB, "t")
+    assert logic.over(job, None)
+    assert not logic.over(None, job)
+    spec = {**job.section("spec"), "ttlSecondsAfterFinished": 3}
+    assert not logic.over(job, meta.evolve(job, spec=spec))

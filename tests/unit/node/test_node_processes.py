@@ -363,3 +363,23 @@ def test_node_name_is_one_for_every_spelling(tmp_path):
     (tmp_path / "link").symlink_to(tmp_path / "data")
     assert identity.node_name(tmp_path / "link") == identity.node_name(tmp_path / "data")
     assert identity.node_name(tmp_path) != identity.node_name(tmp_path / "data")
+
+
+@pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="this system has no pidfd")
+@pytest.mark.parametrize(("processors", "naps"), [(1, 3), (2, 2), (3, 1), (4, 0)])
+async def test_a_watcher_lets_processors_become_free(tmp_path, monkeypatch, processors, naps):
+    """Where children keep all processors busy it sleeps once more before it tells an end; where one is free it does not."""
+    slept = []
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(processors)))
+    monkeypatch.setattr(watchers.time, "sleep", slept.append)
+    node = processes.Processes(identity.node_name(tmp_path))
+    node.open()
+    ended = []
+    children = [
+        node.spawn(command(tmp_path, "exec sleep 60", python=False), f"pod-{n}", ended.append) for n in range(3)
+    ]
+    for child in children:
+        await node.end(child, 0)
+    assert ended == children
+    assert slept == [watchers._NAP] * naps
+    node.close()
