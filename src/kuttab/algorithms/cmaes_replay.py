@@ -108,6 +108,8 @@ class Mixed:
         self._columns = columns
         self._levels = [columns.levels(d) for d in columns.level]
         size = len(columns.gaussian)
+        # What is moved to the middle of its level may lie far away in steps that cannot reach the next one.
+        sigma = max(sigma, *(float(np.diff(levels).max()) / 4 for levels in self._levels), 0.0)
         self._strategy = cmaes.CatCMAwM(
             x_space=[[0.0, 1.0]] * len(columns.continuous) or None,
             z_space=[list(levels) for levels in self._levels] or None,

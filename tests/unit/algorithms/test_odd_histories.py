@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -64,12 +65,20 @@ def test_gaps_copies_and_nan_are_no_crash(name: str) -> None:
             assert space.contains(space.codes(item.parameters), free)
 
 
-@pytest.mark.parametrize("choices", [["a", "b"], []])
+@pytest.mark.parametrize(
+    "more",
+    [
+        [],
+        [parameter("c", "categorical", choices=["a", "b"])],
+        [parameter("n", "int", min="0", max="60")],
+        [parameter("n", "int", min="0", max="6"), parameter("m", "int", min="0", max="6")],
+    ],
+)
 @pytest.mark.parametrize("sigma", ["1e-214", "1e-12", "10"])
-def test_the_step_of_an_evolution_strategy_may_be_any(sigma: str, choices: list[str]) -> None:
+@pytest.mark.parametrize("width", ["0", "1e-9"])
+def test_the_step_of_an_evolution_strategy_may_be_any(width: str, sigma: str, more: list[Any]) -> None:
     """Steps that vanish in rounding are no warnings and no NaN, whatever is told in them."""
-    more = [parameter("c", "categorical", choices=choices)] if choices else []
-    space = spaces.from_specs([parameter("x", "double", min="0", max="1e-9"), *more])
+    space = spaces.from_specs([parameter("x", "double", min="0", max=width), *more])
     kind = registry.load("cmaes")
     given, problems = kind.Settings.parse({"sigma": sigma})
     assert given is not None, problems
