@@ -124,23 +124,19 @@ class History:
             raise ValueError(f"{len(trial.values)} objective values for {len(self.directions)} objectives")
         codes = self.space.codes(trial.parameters)
         row, found = self._find(trial.number)
-        if found:
-            if self._trial(row) == trial:
-                return False
-            self._forget_key(row)
-        else:
+        if not found:
             self._insert(row, trial.number)
-        self._codes[row] = codes
-        if len(self.space):
-            self._units[row] = self.space.encode(codes[None, :])[0]
+            self._place(row, codes)
+        elif not np.array_equal(self._codes[row], codes):
+            self._forget_key(row)
+            self._place(row, codes)
+        elif self._trial(row) == trial:
+            return False
         self._y[row] = [v * s for v, s in zip(trial.values, self.directions, strict=True)] if trial.values else math.nan
         self._states[row] = _STATE_NUMBER[trial.state]
         self._standings[row] = trial.standing
         self._note(trial)
         (self._pending.add if trial.standing == PENDING else self._pending.discard)(trial.number)
-        if self._keys is not None:
-            key = key_of(codes)
-            self._keys[key] = self._keys.get(key, 0) + 1
         self._touch()
         return True
 
@@ -273,6 +269,15 @@ class History:
             return self._size, False
         row = int(np.searchsorted(self._numbers[: self._size], number))
         return row, bool(self._numbers[row] == number)
+
+    def _place(self, row: int, codes: Floats) -> None:
+        """Give a row its point."""
+        self._codes[row] = codes
+        if len(self.space):
+            self._units[row] = self.space.encode(codes[None, :])[0]
+        if self._keys is not None:
+            key = key_of(codes)
+            self._keys[key] = self._keys.get(key, 0) + 1
 
     def _insert(self, row: int, number: int) -> None:
         if self._size == len(self._numbers):

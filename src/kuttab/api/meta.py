@@ -119,6 +119,7 @@ class Resource(Object):
 
 
 M = TypeVar("M", bound=Model)
+O = TypeVar("O", bound=Object)  # noqa: E741
 
 
 class _Null:
@@ -132,6 +133,9 @@ class _Null:
 
 NULL: Final = _Null()
 """Pass to :func:`evolve` for a field that must be written as JSON ``null``."""
+
+
+_EMPTYABLE: Final = (str, list, dict)
 
 
 def evolve(model: M, **changes: Any) -> M:
@@ -157,12 +161,22 @@ def evolve(model: M, **changes: Any) -> M:
         if value is NULL:
             copy.__dict__[name] = None
             copy.__pydantic_fields_set__.add(name)
-        elif value is None or (not value and isinstance(value, str | list | dict)):
+        elif value is None or (not value and isinstance(value, _EMPTYABLE)):
             copy.__dict__[name] = field.get_default(call_default_factory=True)
             copy.__pydantic_fields_set__.discard(name)
         else:
             copy.__dict__[name] = value
             copy.__pydantic_fields_set__.add(name)
+    return copy
+
+
+def at_revision(obj: O, revision: int) -> O:
+    """A shallow copy with another resourceVersion: what every write ends with."""
+    copy, metadata = _shallow(obj), _shallow(obj.metadata)
+    metadata.__dict__["resource_version"] = str(revision)
+    metadata.__pydantic_fields_set__.add("resource_version")
+    copy.__dict__["metadata"] = metadata
+    copy.__pydantic_fields_set__.add("metadata")
     return copy
 
 

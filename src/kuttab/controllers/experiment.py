@@ -6,7 +6,7 @@ at workloads or metrics: those are the trial controller's.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from kuttab.api import conditions, experiment, keys, kinds, meta, suggestion, trial
@@ -53,6 +53,7 @@ class ExperimentController:
         self._world = world
         self._written: dict[str, float] = {}
         self._counted: dict[str, int] = {}
+        self._forms: dict[str, tuple[experiment.TrialTemplate, Mapping[str, str] | None, template.Form]] = {}
 
     async def reconcile(self, namespace: str, name: str) -> float | None:
         """One pass; see :mod:`kuttab.runtime.controller` for its outcomes."""
@@ -99,6 +100,7 @@ class ExperimentController:
         self, subject: experiment.Experiment, status: experiment.ExperimentStatus, account: ledger.Ledger
     ) -> experiment.ExperimentStatus:
         """A completed experiment: start it again if its budget was raised, else stop what still runs."""
+        self._forms.pop(subject.uid, None)
         if completion.restarts(subject, account):
             return experiment_state.restarted(status, self._now())
         for state in (TrialState.PENDING, TrialState.RUNNING):
@@ -156,23 +158,29 @@ class ExperimentController:
             return None
         try:
             spec = subject.spec.trial_template or experiment.TrialTemplate()
-            tree = template.source_tree(spec, self._snapshot(subject), self._world.parse_yaml)
-            fresh = [self._trial(subject, spec, tree, assignment) for assignment in plan.create]
+            form = self._form(subject, spec)
+            fresh = [self._trial(subject, form, assignment) for assignment in plan.create]
         except errors.InvalidError as problem:
             return problem
         for item in fresh:
             await self._create_trial(subject, item)
         return None
 
+    def _form(self, subject: experiment.Experiment, spec: experiment.TrialTemplate) -> template.Form:
+        """The template, looked at anew when it is another: its text from a ConfigMap is parsed then."""
+        text = self._snapshot(subject)
+        known = self._forms.get(subject.uid)
+        if known is None or known[0] is not spec or known[1] != text:
+            tree = template.source_tree(spec, text, self._world.parse_yaml)
+            known = self._forms[subject.uid] = spec, text, template.Form(spec, tree)
+        return known[2]
+
     def _trial(
-        self,
-        subject: experiment.Experiment,
-        spec: experiment.TrialTemplate,
-        tree: meta.Json,
-        assignment: suggestion.TrialAssignment,
+        self, subject: experiment.Experiment, form: template.Form, assignment: suggestion.TrialAssignment
     ) -> trial.Trial:
+        spec = form.template
         values = {item.name: item.value for item in assignment.parameter_assignments or ()}
-        run_spec = template.render(spec, tree, values, name=assignment.name, namespace=subject.namespace)
+        run_spec = form.fill(values, name=assignment.name, namespace=subject.namespace)
         both = spec.success_condition and spec.failure_condition
         body = meta.evolve(
             trial.TrialSpec(),
@@ -285,6 +293,7 @@ class ExperimentController:
         self._world.ledgers.forget(subject.uid)
         self._written.pop(subject.uid, None)
         self._counted.pop(subject.uid, None)
+        self._forms.pop(subject.uid, None)
         left = [item for item in subject.metadata.finalizers or () if item != keys.FINALIZER_EXPERIMENT]
         if len(left) != len(subject.metadata.finalizers or ()):
             metadata = meta.evolve(subject.metadata, finalizers=left)

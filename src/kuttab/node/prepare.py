@@ -125,9 +125,11 @@ def containers(pod: meta.Resource, plan: Plan, sources: Sources, node: Node) -> 
         entries = [*(spec.get("initContainers") or ()), *(spec.get("containers") or ()), *extras(plan)]
         if plan.primary and not (plan.alone and len(entries) == 1):
             (plan.folder / settings.PRIMARY).write_text(plan.primary)
-        base = plan.volumes_folder or plan.folder / "volumes"
-        claims = node.data_dir / "claims" / pod.namespace
-        folders = volumes.make_volumes(spec.get("volumes") or (), base, claims, sources.text, sources.binary)
+        folders: Mapping[str, Path] = {}
+        if spec.get("volumes"):
+            base = plan.volumes_folder or plan.folder / "volumes"
+            claims = node.data_dir / "claims" / pod.namespace
+            folders = volumes.make_volumes(spec["volumes"], base, claims, sources.text, sources.binary)
         return [_container(entry, pod, plan, folders, sources, node) for entry in entries]
     except OSError as error:
         raise processes.verdict(error, f"cannot prepare the folders of pod {pod.name}") from error

@@ -76,27 +76,54 @@ def check(
 def render(
     template: experiment.TrialTemplate, tree: meta.Json, assignments: Mapping[str, str], *, name: str, namespace: str
 ) -> meta.Json:
-    """The workload of one trial: a new tree with every placeholder filled and metadata.name and .namespace set.
+    """The workload of one trial, see :meth:`Form.fill`."""
+    return Form(template, tree).fill(assignments, name=name, namespace=namespace)
 
-    ``assignments`` is parameter name -> value. Raises InvalidError when an assignment is missing or left over, or when a value
-    cannot stand where the template puts it.
-    """
-    problem = spots.size_problem(template, tree)
-    if problem is not None:
-        raise errors.InvalidError([problem])
-    values = _values(template, tree, assignments, name, namespace)
-    made = meta.map_texts(tree, str)
-    problems: list[errors.Problem] = []
-    engine = str(made.get("apiVersion", "")).partition("/")[0]
-    for leaf in spots.leaves(made, spots.prefix_of(template)):
-        try:
-            leaf.parent[leaf.key] = _fill(leaf, values, engine)
-        except ValueError as error:
-            problems.append(errors.Problem(leaf.path, str(error)))
-    if problems:
-        raise errors.InvalidError(problems, f"trial {name}")
-    metadata = {**(made.get("metadata") or {}), "name": name, "namespace": namespace}
-    return {**made, "metadata": metadata}
+
+class Form:
+    """A template that was looked at once, for many trials. InvalidError for one that is too large."""
+
+    def __init__(self, template: experiment.TrialTemplate, tree: meta.Json) -> None:
+        problem = spots.size_problem(template, tree)
+        if problem is not None:
+            raise errors.InvalidError([problem])
+        self.template = template
+        self._tree: meta.Json = meta.map_texts(tree, str)  # plain texts, and nothing in two places
+        self._leaves = spots.leaves(self._tree, spots.prefix_of(template))
+        self._engine = str(tree.get("apiVersion", "")).partition("/")[0]
+
+    def fill(self, assignments: Mapping[str, str], *, name: str, namespace: str) -> meta.Json:
+        """The workload of one trial: a new tree with every placeholder filled and metadata.name and .namespace set.
+
+        ``assignments`` is parameter name -> value. Raises InvalidError when an assignment is missing or left over, or when a value
+        cannot stand where the template puts it.
+        """
+        values = _values(self.template, self._tree, assignments, name, namespace)
+        filled: dict[tuple[int, str | int], str | int] = {}
+        problems: list[errors.Problem] = []
+        for leaf in self._leaves:
+            try:
+                filled[id(leaf.parent), leaf.key] = _fill(leaf, values, self._engine)
+            except ValueError as error:
+                problems.append(errors.Problem(leaf.path, str(error)))
+        if problems:
+            raise errors.InvalidError(problems, f"trial {name}")
+        made = _copied(self._tree, filled)
+        metadata = {**(made.get("metadata") or {}), "name": name, "namespace": namespace}
+        return {**made, "metadata": metadata}
+
+
+def _copied(node: Any, filled: Mapping[tuple[int, str | int], str | int]) -> Any:
+    """A new tree with some leaves replaced, by the identity of their holder and their key."""
+    holder = id(node)
+    if isinstance(node, dict):
+        return {
+            key: filled[holder, key] if (holder, key) in filled else _copied(value, filled)
+            for key, value in node.items()
+        }
+    if isinstance(node, list):
+        return [filled[holder, i] if (holder, i) in filled else _copied(value, filled) for i, value in enumerate(node)]
+    return node
 
 
 def expand(text: str, variables: Mapping[str, str]) -> str:

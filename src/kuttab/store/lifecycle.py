@@ -138,7 +138,7 @@ def needs_collector(kind: kinds.Kind, obj: meta.Object) -> bool:
 
 def at_revision(obj: O, revision: int) -> O:
     """The object with its resourceVersion set."""
-    return meta.evolve(obj, metadata=meta.evolve(obj.metadata, resource_version=str(revision)))
+    return meta.at_revision(obj, revision)
 
 
 def has_generation(kind: kinds.Kind) -> bool:

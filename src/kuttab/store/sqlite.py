@@ -253,7 +253,7 @@ def _create(path: Path, schema: Steps) -> None:
     fresh.unlink(missing_ok=True)
     os.close(os.open(fresh, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
     with contextlib.closing(sqlite3.connect(fresh, isolation_level=None)) as connection:
-        connection.execute("PRAGMA page_size = 8192")
+        connection.execute("PRAGMA page_size = 4096")
         connection.execute(f"PRAGMA application_id = {APPLICATION_ID:d}")
         migrate(connection, schema)
         connection.execute("INSERT INTO setting VALUES ('clean', 1)")

@@ -143,7 +143,7 @@ async def test_a_truncated_database_is_refused(tmp_path: Path) -> None:
     """A database whose end is missing is refused."""
     await filled(tmp_path / "objects.db")
     size = (tmp_path / "objects.db").stat().st_size
-    os.truncate(tmp_path / "objects.db", size - 3 * 8192)
+    os.truncate(tmp_path / "objects.db", size - 3 * 4096)
     await refused(tmp_path / "objects.db", "damaged")
 
 
