@@ -1,8 +1,9 @@
-"""What the control plane costs: ``make bench``, or ``python benchmarks/control_plane.py [--trials 3000]``.
+"""What the control plane costs: ``make bench``, or ``python benchmarks/control_plane.py [--trials 3000] [--nap]``.
 
 1. No-op trials as processes against a bare ``subprocess`` loop over the same command at the same parallelism, in turns in one run.
 2. CPU of the control plane per trial, first 500 against last 500, and memory growth, in one experiment of thousands of trials.
-3. ``kuttab --help``, the time from ``kuttab run`` to the first trial's process, CPU of an idle runtime.
+3. With ``--nap`` alone: no-op trials with and without the nap after the end of a child (``node/watchers.py``), in turns.
+4. ``kuttab --help``, the time from ``kuttab run`` to the first trial's process, CPU of an idle runtime.
 
 Each line ends with the target and whether it was met; figures of a loaded machine mislead, so the load is printed first.
 """
@@ -20,6 +21,7 @@ import time
 from concurrent import futures
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import psutil
 
@@ -112,6 +114,22 @@ def noop(root: Path, rounds: int) -> None:
         )
 
 
+def nap(root: Path, rounds: int) -> None:
+    """What the shortest sleep before an end is told saves on a machine whose processors are all busy."""
+    command = [sys.executable, "-c", "import sys; print('loss=' + sys.argv[1])", "${trialParameters.x}"]
+    asyncio.run(run(root, PARALLEL, command))
+    with_it, without = [], []
+    for _ in range(rounds):
+        with_it.append(asyncio.run(run(root, 300, command)))
+        with mock.patch.object(os, "sched_getaffinity", return_value=range(10**6)):
+            without.append(asyncio.run(run(root, 300, command)))
+    ratio = statistics.median(with_it) / statistics.median(without)
+    print(
+        f"300 no-op trials, {PARALLEL} at a time: {statistics.median(with_it):.2f} s with the nap,"
+        f" {statistics.median(without):.2f} s without, ratio {ratio:.2f}"
+    )
+
+
 def growth(root: Path, trials: int) -> None:
     process = psutil.Process()
     marks: dict[int, tuple[float, int]] = {}
@@ -190,10 +208,14 @@ def main() -> None:
     parser.add_argument(
         "--rounds", type=int, default=5, help="repetitions of the small measurements; medians are shown"
     )
+    parser.add_argument("--nap", action="store_true", help="measure the nap after the end of a child and nothing else")
     options = parser.parse_args()
     print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, Python {sys.version.split()[0]}")
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
+        if options.nap:
+            nap(root, options.rounds)
+            return
         starts(root, options.rounds)
         noop(root, options.rounds)
         if options.trials:
