@@ -18,7 +18,7 @@ import pytest
 from docs import pages
 from kuttab.api import trial
 from kuttab.ports import observations as port
-from kuttab.wiring import machine, nodes, reading
+from kuttab.wiring import machine, observing, reading
 from kuttab.wiring import settings as settings_
 from wire import machines, served
 from wire.shell import ROOT, Shell, living, manifest, write
@@ -64,7 +64,7 @@ def shell(script: str, **spec: Any) -> dict[str, Any]:
 async def stored(data: Path, name: str = "e") -> list[tuple[trial.Trial, list[tuple[str, str]]]]:
     """The trials of an experiment that has ended, and their rows."""
     where = settings_.Settings(data)
-    async with machine.opened(where) as objects, nodes.observations(where) as log:
+    async with machine.opened(where) as objects, observing.observations(where) as log:
         trials = await reading.trials_of(objects, await reading.experiment_of(objects, name, None))
         found = []
         for item in trials:
