@@ -162,10 +162,9 @@ async def test_power_loss_never_leaves_an_entry_without_its_letter(
     def image(place: Path) -> None:  # all that was written up to here, synced or not: a prefix of the log
         folder = left / str(len(images))
         folder.mkdir()
-        known = set(arrived[0])
         for name in ("objects.db", "objects.db-wal"):
             shutil.copy(tmp_path / name, folder / name)
-        images.append((folder, known))
+        images.append((folder, set(arrived[0])))  # after the copy: what it lacks may have arrived meanwhile
         real(place)
 
     owing = Owing()
