@@ -9,6 +9,7 @@ import sqlite3
 import threading
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -136,6 +137,15 @@ async def test_lost_letters_are_written_again_with_what_relies_on_them(
             raise OSError(5, "Input/output error")
         real(place)
 
+    append = log.append
+
+    def watched(connection: sqlite3.Connection, entries: Sequence[log.Entry], *more: Any) -> None:
+        append(connection, entries, *more)
+        assert not (forgotten and entries) or log.posted(connection) == {4}, (
+            "first the letters, then what relies on them"
+        )
+
+    monkeypatch.setattr(log, "append", watched)
     owing = Owing(FIRST, SECOND)
     async with make(path, owing) as store:
         monkeypatch.setattr(disk, "sync", forget)
