@@ -7,6 +7,7 @@ import random
 import signal
 import sqlite3
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -127,6 +128,41 @@ def test_ctrl_c_keeps_everything_and_names_the_way_on(kuttab: Shell, tmp_path: P
     done = kuttab("resume", "e")
     assert done.code == 0, done.err
     assert len(kuttab.trials("e")) == 8
+
+
+EARLY = """
+import asyncio, os, signal, sys
+from kuttab.cli.main import main
+from kuttab.client.embedded import EmbeddedClient
+name = sys.argv.pop(1)
+real = getattr(EmbeddedClient, name)
+async def interrupted(self, *arguments, **more):
+    if name == "settle" and more or name == "create" and arguments[0].kind != "Experiment":
+        return await real(self, *arguments, **more)
+    os.kill(os.getpid(), signal.SIGINT)
+    await asyncio.sleep(60)
+setattr(EmbeddedClient, name, interrupted)
+main()
+"""
+
+
+@pytest.mark.parametrize(("when", "words"), [("create", "nothing has been started"), ("settle", "kuttab resume e")])
+def test_a_ctrl_c_while_the_experiment_is_stored(tmp_path: Path, when: str, words: str) -> None:
+    """Before it is there nothing is kept; after that it is, also when nobody has been told so yet."""
+    command = [
+        sys.executable,
+        "-c",
+        EARLY,
+        when,
+        "run",
+        str(write(tmp_path, manifest(GOOD))),
+        "--data",
+        str(tmp_path / "d"),
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout) == (130, "")
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_a_second_ctrl_c_ends_every_process_at_once(kuttab: Shell, tmp_path: Path) -> None:

@@ -59,9 +59,13 @@ async def _run(
     subject: experiment.Experiment, others: Sequence[meta.Object], settings: settings_.Settings, look: Look
 ) -> int:
     async with machine.running(settings) as world:
-        for other in others:
-            await _ensure(world, other)
-        stored = await _submit(world, subject)
+        try:
+            async with _interruptible():  # trials may run before the write of the experiment is on disk
+                for other in others:
+                    await _ensure(world, other)
+                stored = await _submit(world, subject)
+        except _Interrupted:
+            return await _left_early(world, subject)
         return await _follow(world, stored, look)
 
 
@@ -155,6 +159,16 @@ async def _follow(world: machine.Machine, subject: experiment.Experiment, look: 
     else:
         typer.echo(report.as_text(subject, trials, world.settings, brief=look.quiet))
     return FAILED if conditions.is_true(subject.status.conditions, keys.FAILED) else OK
+
+
+async def _left_early(world: machine.Machine, subject: experiment.Experiment) -> int:
+    """Say what is kept of a run that was left while it was being stored."""
+    try:
+        await world.objects.get(kinds.EXPERIMENT, subject.namespace, subject.name)
+    except errors.NotFoundError:
+        typer.echo("\nInterrupted before the experiment was stored: nothing has been started", err=True)
+        return INTERRUPTED
+    return _left(world, subject, "\nInterrupted")
 
 
 def _left(world: machine.Machine, subject: experiment.Experiment, why: str) -> int:
