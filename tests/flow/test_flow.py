@@ -81,3 +81,36 @@ async def test_an_algorithm_that_answers_less_than_was_asked_is_asked_again_at_o
         await world.run(world.ended)
         assert asyncio.get_running_loop().time() - begun < 3, "twice three trials of a second"
         assert len(world.trials()) == 6
+
+
+@virtual
+async def test_a_reproducible_search_ends_when_nothing_is_left() -> None:
+    """Asked slot by slot, a grid of three points ends after three trials, well before its budget."""
+    space = [{"name": "x", "parameterType": "int", "feasibleSpace": {"min": "1", "max": "3"}}]
+    grid = {"algorithmName": "grid"}
+    async with World(quadratic).opened() as world:
+        await world.submit(manifest(parameters=space, algorithm=grid, maxTrialCount=9, reproducible=True))
+        await world.run(world.ended)
+        assert len(world.trials()) == 3
+        assert is_true(world.experiment(), "Succeeded")
+
+
+@virtual
+async def test_an_algorithm_with_nothing_to_say_is_asked_again_later() -> None:
+    """In a reproducible search, too: its silence is neither an end nor a reason to ask without a pause."""
+    asked: list[float] = []
+
+    class Mute(suggesting.InProcess):
+        """Says nothing at first."""
+
+        async def suggest(self, request: port.Request) -> port.Reply:
+            """Nothing, then what it has."""
+            asked.append(asyncio.get_running_loop().time())
+            return await super().suggest(request) if len(asked) > 2 else port.Reply([])
+
+    service = functools.partial(Mute, offload=inline)
+    async with World(quadratic, suggestions=service).opened() as world:
+        await world.submit(manifest(maxTrialCount=2, parallelTrialCount=1, reproducible=True))
+        await world.run(world.ended)
+    assert len(asked) == 4
+    assert asked[1] - asked[0] >= 30
