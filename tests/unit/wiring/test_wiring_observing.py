@@ -8,6 +8,7 @@ import pathlib
 import sqlite3
 import threading
 import time
+from collections.abc import AsyncIterator
 
 import pytest
 
@@ -78,41 +79,39 @@ async def test_what_cannot_be_brought_stays(settings: settings_.Settings, monkey
         assert await log.read(KEY) == ROWS
 
 
+@contextlib.asynccontextmanager
+async def an_owner(settings: settings_.Settings) -> AsyncIterator[behind.Behind]:
+    """Somebody who owns the folder, and has just taken the rows of a trial."""
+    settings.data.mkdir()
+    async with (
+        observing.owned(settings, behind.Gate()) as rows,
+        control.ControlServer(None, meeting.address(settings.data), rows.settle).serving(),  # type: ignore[arg-type]
+    ):
+        await rows.complete(KEY, "one", 0, ROWS)
+        yield rows
+
+
+async def read_beside(settings: settings_.Settings) -> list[Row]:
+    """The rows, as another process reads them."""
+    async with observing.beside(settings) as log:
+        return await log.read(KEY)
+
+
 async def test_a_reader_beside_the_owner_misses_nothing(
     settings: settings_.Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Rows that the owner gathers are in the log before it is read in another process."""
     monkeypatch.setattr(sql, "GATHER", 1e6)
-    settings.data.mkdir()
-
-    async def read() -> list[Row]:
-        async with observing.beside(settings) as log:
-            return await log.read(KEY)
-
-    async with (
-        observing.owned(settings, behind.Gate()) as rows,
-        control.ControlServer(None, meeting.address(settings.data), rows.settle).serving(),  # type: ignore[arg-type]
-    ):
-        await rows.complete(KEY, "one", 0, ROWS)
-        assert await asyncio.to_thread(asyncio.run, read()) == ROWS
+    async with an_owner(settings):
+        assert await asyncio.to_thread(asyncio.run, read_beside(settings)) == ROWS
 
 
 async def test_an_owner_that_answers_nobody_is_not_waited_for_long(settings: settings_.Settings) -> None:
     """By then the rows are there unasked: an owner that reads in its own loop would wait for itself."""
-    settings.data.mkdir()
-
-    async def read() -> list[Row]:
-        async with observing.beside(settings) as log:
-            return await log.read(KEY)
-
-    async with (
-        observing.owned(settings, behind.Gate()) as rows,
-        control.ControlServer(None, meeting.address(settings.data), rows.settle).serving(),  # type: ignore[arg-type]
-    ):
-        await rows.complete(KEY, "one", 0, ROWS)
+    async with an_owner(settings):
         begun = time.monotonic()
         found: list[list[Row]] = []
-        thread = threading.Thread(target=lambda: found.append(asyncio.run(read())))
+        thread = threading.Thread(target=lambda: found.append(asyncio.run(read_beside(settings))))
         thread.start()
         thread.join()  # the loop stands still
         assert found == [ROWS]
