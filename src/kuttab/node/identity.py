@@ -107,8 +107,7 @@ def environment(pid: int) -> dict[str, str]:
             return {}
         return {key: variables[key] for key in (ENV_POD, ENV_NODE) if key in variables}
     try:
-        with open(f"/proc/{pid}/environ", "rb") as file:
-            raw = file.read()
+        raw = _read(f"/proc/{pid}/environ")
     except OSError:
         return {}
     if ENV_NODE.encode() not in raw:
@@ -185,8 +184,7 @@ def resident_bytes(pid: int) -> int:
         except psutil.Error:
             return 0
     try:
-        with open(f"/proc/{pid}/statm", "rb") as file:
-            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+        return int(_read(f"/proc/{pid}/statm").split()[1]) * os.sysconf("SC_PAGE_SIZE")
     except (OSError, IndexError):
         return 0
 

@@ -51,11 +51,6 @@ class Gate:
         """Rows that are not on disk; errors as :meth:`kuttab.observations.shared.Shared.letters`."""
         return self.left if self._log is None else self._log.letters_of_ends(patience)
 
-    def wait(self, patience: float = 1.0) -> None:
-        """Return when everything taken before this call is on disk; errors as :meth:`kuttab.observations.shared.Shared.wait`."""
-        if self._log is not None:
-            self._log.wait_for_ends(patience)
-
 
 class Behind:
     """Implements :class:`kuttab.ports.observations.Observations` over an SQL log; use from one event loop."""

@@ -178,9 +178,9 @@ class ControlPlane:
         if owner is None or owner.kind != trial.Trial.KIND:
             return
         if new is None:
+            self._trials_logic.workload_gone(obj)
             if self.trials.get(obj.namespace, owner.name) is None and self.trials.synced.is_set():
                 return  # a finished trial has no use for it
-            self._trials_logic.workload_gone(obj)
         elif old is None and not obj.section("status") and self.trials.synced.is_set():
             return  # it has just been made by a pass, which knows
         self._trial.enqueue(obj.namespace, owner.name)

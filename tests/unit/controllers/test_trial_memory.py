@@ -39,3 +39,11 @@ def test_memory_is_bounded() -> None:
         logic.workload_gone(job(f"t{number}"))
     assert len(logic._gone) == trial.LAST_SEEN
     assert next(iter(logic._gone)) == "uid-t3"
+
+
+def test_a_workload_that_went_by_itself_has_not_to_be_deleted() -> None:
+    """Its trial has ended; nothing reminds of it once somebody else has deleted it."""
+    logic = controller(lambda name: False)
+    logic._let_gone.add("uid-ended")
+    logic.workload_gone(job("ended"))
+    assert not logic._let_gone

@@ -24,14 +24,14 @@ KEY = TrialKey("uid", "trial", "default")
 async def test_gate_opens_when_rows_are_on_disk(tmp_path: pathlib.Path) -> None:
     """An end is answered at once; whoever waits at the gate goes on after the commit, and then the rows are in the file."""
     gate, path = behind.Gate(), tmp_path / "rows.db"
-    gate.wait(0)  # there is no log yet
+    assert gate.owed(0) == ()  # there is no log yet
     log = behind.Behind(sql.SqlObservations(sql.file_url(path)), gate)
     await log.open()
     summary = await log.complete(KEY, "one", 0, [Row("loss", "3"), Row("loss", "1")])
     assert summary.complete
     assert (summary.metrics["loss"].min, summary.metrics["loss"].latest) == ("1", "1")
     assert await log.summarize(KEY) == summary
-    gate.wait(10)
+    log._log.wait_for_ends(10)
     assert committed(path) == 2
     await log.close()
 
@@ -41,7 +41,7 @@ async def test_rows_are_synced_before_anybody_goes_on(tmp_path: pathlib.Path) ->
     rows, gate = sql.SqlObservations(sql.file_url(tmp_path / "rows.db")), behind.Gate()
     log = behind.Behind(rows, gate)
     await log.complete(KEY, "one", 0, [Row("loss", "3")])
-    gate.wait(10)
+    log._log.wait_for_ends(10)
     assert rows._shared._database is not None
     assert rows._shared._database._connection.execute("PRAGMA synchronous").fetchone() == (2,)
     await log.close()
@@ -67,11 +67,11 @@ async def test_the_gate_is_shut_while_rows_are_being_written(tmp_path: pathlib.P
         begun = time.monotonic()
         for _ in range(3):
             with pytest.raises(errors.DeadlineError, match="slow"):
-                gate.wait(0.05)
+                log._log.wait_for_ends(0.05)
         assert time.monotonic() - begun < 4.0  # the database's own patience is five seconds
         assert not rows._shared._ends  # the thread has them
         stranger.execute("ROLLBACK")
-    gate.wait(10)
+    log._log.wait_for_ends(10)
     assert committed(path) == 1
     await log.close()
 
@@ -103,12 +103,12 @@ async def test_refused_rows_are_kept(tmp_path: pathlib.Path, monkeypatch: pytest
     monkeypatch.setattr(database.Database, "run", counted)
     for patience, mine in ((5.0, 1), (5.0, 2), (0.005, 2)):  # who is in a hurry does not try himself
         with pytest.raises(errors.UnavailableError, match=r"metric rows wait for their database: .*No space left"):
-            gate.wait(patience)
+            log._log.wait_for_ends(patience)
         assert tries.count(threading.get_ident()) == mine
     asyncio.get_running_loop().call_later(0.05, away.clear)
     asyncio.get_running_loop().call_later(0.05, away.append, False)
     await log.close()
-    gate.wait(0)
+    log._log.wait_for_ends(0)
     other = sql.SqlObservations(url)
     assert [row.value for row in await other.read(KEY)] == ["1"]
     await other.close()
@@ -130,7 +130,7 @@ async def test_rows_that_cannot_be_written_are_not_forgotten_at_the_end(
     await log.complete(KEY, "one", 0, [Row("loss", "1")])
     await log.close()
     with pytest.raises(errors.UnavailableError, match=r"it was closed .*No space left"):
-        gate.wait(1)
+        log._log.wait_for_ends(1)
 
 
 async def test_a_defect_loses_no_end(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -145,9 +145,9 @@ async def test_a_defect_loses_no_end(tmp_path: pathlib.Path, monkeypatch: pytest
     monkeypatch.setattr(database.Database, "run", explode)
     await log.complete(KEY, "one", 0, [Row("loss", "1")])
     with pytest.raises(RuntimeError, match="boom"):
-        gate.wait(5)
+        log._log.wait_for_ends(5)
     monkeypatch.undo()
-    gate.wait(5)
+    log._log.wait_for_ends(5)
     assert committed(path) == 1
     await log.close()
 
@@ -212,7 +212,7 @@ async def test_a_large_end_is_waited_for(tmp_path: pathlib.Path, rows: list[Row]
             gate.owed(0.05)
         stranger.execute("ROLLBACK")
     gate.owed(10)
-    gate.wait(10)
+    log._log.wait_for_ends(10)
     assert gate.owed(0) == []
     assert committed(path) == 1 + len(rows)
     await log.close()
@@ -233,7 +233,7 @@ async def test_many_ends_are_waited_for(tmp_path: pathlib.Path) -> None:
             gate.owed(0.05)
         stranger.execute("ROLLBACK")
     gate.owed(10)
-    gate.wait(10)
+    log._log.wait_for_ends(10)
     assert gate.owed(0) == []
     assert committed(path) == outbox.MOST + 1
     await log.close()
@@ -268,7 +268,7 @@ async def test_ends_of_an_earlier_run(tmp_path: pathlib.Path) -> None:
     await late.complete(few(3), "one", 0, [Row("loss", "3")])
     assert await late.read(few(0)) == awkward
     assert await late.read(few(1)) == [Row("loss", "7")]
-    again.wait(10)
+    log.wait_for_ends(10)
     assert again.owed(0) == []
     assert committed(path) == 2 + 3 + 2 + 1
     await late.close()
@@ -303,7 +303,7 @@ async def test_ends_are_gathered(tmp_path: pathlib.Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(database.Database, "run", counted)
     for number in range(10):
         await log.complete(few(number), "one", 0, [Row("loss", "1")])
-    gate.wait(10)
+    log._log.wait_for_ends(10)
     assert sizes == [10]
     for number in range(10, 20):
         await log.complete(few(number), "one", 0, [Row("loss", "1")])
